@@ -1,0 +1,152 @@
+//! What the host keeps for a script: jobs and rented providers, by handle.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sovr_capability::Amount;
+use sovr_golem::{BatchEvent, Executor, Rental};
+use sovr_runtime::bindings::errors::Error;
+use sovr_runtime::wire::Handle;
+use tokio::sync::mpsc;
+
+use crate::gate::Gate;
+
+/// Most jobs and rented providers that are open at the same time.
+pub(super) const MOST: usize = 64;
+
+/// The open objects of a run.
+#[derive(Default)]
+pub(crate) struct Objects {
+    open: Mutex<BTreeMap<Handle, Object>>,
+    /// Handles are never used twice, so that a closed object is not taken for a later one.
+    next: AtomicU64,
+    jobs: AtomicU64,
+}
+
+/// A job or a rented provider.
+#[derive(Clone)]
+pub(crate) enum Object {
+    /// A job.
+    Job(Arc<Job>),
+    /// A rented provider.
+    Rented(Arc<Rented>),
+}
+
+/// An executor and the workers it holds.
+pub(crate) struct Job {
+    pub(super) executor: Executor,
+    /// Given back when the job is closed.
+    pub(super) workers: Workers,
+}
+
+/// A provider that the script drives step by step.
+pub(crate) struct Rented {
+    pub(super) rental: Rental,
+    pub(super) workers: Workers,
+    /// Events of the batch that runs.
+    pub(super) batch: tokio::sync::Mutex<Option<mpsc::Receiver<BatchEvent>>>,
+}
+
+/// Part of the run's `max-workers`, until it is given back.
+pub(crate) struct Workers {
+    pub(super) gate: Arc<Gate>,
+    pub(super) held: Mutex<u32>,
+}
+
+impl Workers {
+    pub(super) fn new(gate: &Arc<Gate>, held: u32) -> Self {
+        Self { gate: Arc::clone(gate), held: Mutex::new(held) }
+    }
+
+    pub(super) fn give_back(&self) {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        self.gate.change_used(|used| used.workers = used.workers.saturating_sub(held));
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl Object {
+    /// Ends it: agreements, bills, the rest of the money. A second time it changes nothing.
+    pub(crate) async fn end(&self) {
+        match self {
+            Object::Job(job) => {
+                job.close().await;
+            }
+            Object::Rented(rented) => {
+                rented.close().await;
+            }
+        }
+    }
+}
+
+impl Job {
+    pub(super) async fn close(&self) -> sovr_golem::Summary {
+        let summary = self.executor.close().await;
+        self.workers.give_back();
+        summary
+    }
+}
+
+impl Rented {
+    pub(super) async fn close(&self) -> Amount {
+        let cost = self.rental.close().await;
+        self.workers.give_back();
+        cost
+    }
+}
+
+impl Objects {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Handle, Object>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the next job of this run, from 0.
+    pub(super) fn number_job(&self) -> u64 {
+        self.jobs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps an object and names it.
+    pub(super) fn insert(&self, object: Object) -> Handle {
+        let handle = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(handle, object);
+        handle
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.open().len()
+    }
+
+    /// Forgets an object, to be ended by the caller.
+    pub(crate) fn remove(&self, handle: Handle) -> Option<Object> {
+        self.open().remove(&handle)
+    }
+
+    /// Forgets all objects, to be ended by the caller.
+    pub(crate) fn take_all(&self) -> Vec<Object> {
+        std::mem::take(&mut *self.open()).into_values().collect()
+    }
+
+    pub(super) fn job(&self, handle: Handle) -> Result<Arc<Job>, Error> {
+        match self.open().get(&handle) {
+            Some(Object::Job(job)) => Ok(Arc::clone(job)),
+            _ => Err(closed("executor")),
+        }
+    }
+
+    pub(super) fn rented(&self, handle: Handle) -> Result<Arc<Rented>, Error> {
+        match self.open().get(&handle) {
+            Some(Object::Rented(rented)) => Ok(Arc::clone(rented)),
+            _ => Err(closed("activity")),
+        }
+    }
+}
+
+fn closed(what: &str) -> Error {
+    Error::Invalid(format!("there is no open {what} with this handle"))
+}

@@ -1,0 +1,39 @@
+//! Serves one pod run: takes the script's calls, checks each against what the user granted, writes it to the audit
+//! log, acts.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`host`] | the steps from a directory to a finished run, each callable alone |
+//! | [`consent`] | how the user is asked; the default says no |
+//! | [`event`], [`report`], [`error`] | what happens during a run, how it ended, why it did not begin |
+//! | [`interrupt`] | Ctrl-C, as the run sees it |
+//! | [`settings`] | the user's `networks.toml` |
+//! | `gate` | the one choke point: check, audit line, permit |
+//! | `serve` | the conversation with a runner |
+//! | `calls` | one file per interface: what a permitted call does |
+//! | `convert` | between the contract's words and the domain's types |
+
+mod calls;
+pub mod consent;
+mod convert;
+pub mod error;
+pub mod event;
+mod files;
+mod gate;
+pub mod host;
+mod imports;
+pub mod interrupt;
+pub mod report;
+mod run;
+mod run_log;
+mod serve;
+pub mod settings;
+mod tally;
+mod watch;
+
+pub use consent::{Answer, Ask, Consent, Nobody, Question};
+pub use error::{Error, Kind};
+pub use event::{Event, Observer, Unobserved};
+pub use host::{Decided, Examined, Host, Loaded, Prepared};
+pub use interrupt::{Interrupt, Interrupter};
+pub use report::{Ending, Report};

@@ -1,0 +1,179 @@
+//! The user's `networks.toml`: how the networks that runs work on are made.
+//!
+//! ```toml
+//! [local]
+//! providers = 4                # default: as many as there are processors, 3 to 16
+//! [local.price]                # GLM; the same for all, by default each asks a little more than the one before
+//! start = "0.001"              # once per activity
+//! cpu-second = "0.0001"
+//! duration-second = "0.0001"
+//! [local.faults]               # by provider, from 0; for trying what a pod makes of bad providers
+//! 0 = "vanish"
+//! 2 = { slow = "5s" }
+//! ```
+//!
+//! A fault is `fail-command`, `hang`, `short-file`, `vanish`, `refuse-agreement`, `lie-about-usage`,
+//! `lie-about-price` or `slow` with the delay of each command.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sovr_capability::{Amount, Span};
+use sovr_golem::LinearPrice;
+use sovr_golem::local::{self, Fault, ProviderSettings};
+
+/// Most providers of the local network; each may have several processes.
+const MOST_PROVIDERS: usize = 64;
+
+/// Why the file cannot be used. Nothing runs then: settings that are not understood must not be taken for none.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error("cannot read the settings {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what is described above.
+    #[error("the settings {} are not valid: {problem}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The problem, with line and column where the parser knows them.
+        problem: String,
+    },
+}
+
+/// What the file says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct File {
+    local: Local,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Local {
+    providers: Option<usize>,
+    price: Option<Price>,
+    faults: BTreeMap<String, FaultWord>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Price {
+    start: Amount,
+    cpu_second: Amount,
+    duration_second: Amount,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FaultWord {
+    FailCommand,
+    Hang,
+    ShortFile,
+    Vanish,
+    RefuseAgreement,
+    Slow(Span),
+    LieAboutUsage,
+    LieAboutPrice,
+}
+
+impl From<FaultWord> for Fault {
+    fn from(word: FaultWord) -> Self {
+        match word {
+            FaultWord::FailCommand => Fault::FailCommand,
+            FaultWord::Hang => Fault::Hang,
+            FaultWord::ShortFile => Fault::ShortFile,
+            FaultWord::Vanish => Fault::Vanish,
+            FaultWord::RefuseAgreement => Fault::RefuseAgreement,
+            FaultWord::Slow(by) => Fault::Slow(by.duration()),
+            FaultWord::LieAboutUsage => Fault::LieAboutUsage,
+            FaultWord::LieAboutPrice => Fault::LieAboutPrice,
+        }
+    }
+}
+
+/// The local network as the file at `path` wants it; without a file, as it is by default. Providers work in `scratch`.
+pub(crate) fn local(path: &Path, scratch: PathBuf) -> Result<local::Settings, SettingsError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
+    };
+    parse(&text, scratch).map_err(|problem| SettingsError::Invalid { path: path.to_owned(), problem })
+}
+
+fn parse(text: &str, scratch: PathBuf) -> Result<local::Settings, String> {
+    let File { local } = toml::from_str(text).map_err(|error| error.to_string())?;
+    let mut settings = local::Settings::new(scratch);
+    if let Some(providers) = local.providers {
+        if !(1..=MOST_PROVIDERS).contains(&providers) {
+            return Err(format!("local.providers is {providers}; it must be between 1 and {MOST_PROVIDERS}"));
+        }
+        settings.providers = (0..providers).map(ProviderSettings::numbered).collect();
+    }
+    if let Some(Price { start, cpu_second, duration_second }) = local.price {
+        for provider in &mut settings.providers {
+            provider.price = LinearPrice { start, cpu_second, duration_second };
+        }
+    }
+    let providers = settings.providers.len();
+    for (provider, word) in local.faults {
+        let index: usize = provider
+            .parse()
+            .ok()
+            .filter(|index| *index < providers)
+            .ok_or_else(|| format!("local.faults.{provider}: there are providers 0 to {}", providers - 1))?;
+        settings.faults.insert(index, word.into());
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Result<local::Settings, String> {
+        parse(text, PathBuf::from("/scratch"))
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let text = r#"
+            [local]
+            providers = 4
+            [local.price]
+            start = "0.5"
+            cpu-second = "0.25"
+            duration-second = "0.125"
+            [local.faults]
+            0 = "vanish"
+            3 = { slow = "5s" }
+        "#;
+        let settings = settings(text).unwrap();
+        assert_eq!(settings.providers.len(), 4);
+        assert_eq!(settings.providers[3].price.cpu_second, "0.25".parse().unwrap());
+        assert_eq!(settings.faults[&0], Fault::Vanish);
+        assert_eq!(settings.faults[&3], Fault::Slow(std::time::Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (text, word) in [
+            ("[lokal]", "lokal"),
+            ("[local]\nproviders = 0", "local.providers"),
+            ("[local]\nproviders = 2\n[local.faults]\n2 = \"hang\"", "local.faults.2"),
+            ("[local.faults]\n0 = \"explode\"", "explode"),
+        ] {
+            let problem = settings(text).unwrap_err();
+            assert!(problem.contains(word), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `sovr-host doctor`: what this machine offers.
+
+use std::path::Path;
+use std::thread;
+
+use serde::Serialize;
+use sovr_capability::{Home, Policy};
+use sovr_sandbox::{Strength, Wall};
+
+use crate::daemons::{self, Status};
+use crate::exit::Exit;
+use crate::output::{BAD, CARE, FAINT, GOOD, Output, STRONG};
+
+/// Show what this machine offers: walls, state, daemons
+///
+/// Nothing is written. Exits with 5 if a wall of the sandbox is missing or the state cannot be used; daemons are
+/// needed for real networks only, so their absence is no fault.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where the yagna daemon would be
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "YAGNA_API_URL",
+        hide_env = true,
+        default_value = "http://127.0.0.1:7465"
+    )]
+    yagna: String,
+    /// Where the FairOS-dfs server would be
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    fairos: String,
+}
+
+/// How one thing stands. The words are also those of `--json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Ok,
+    Partial,
+    Missing,
+    Idle,
+}
+
+#[derive(Debug, Serialize)]
+struct Item {
+    name: String,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report {
+    version: &'static str,
+    healthy: bool,
+    walls: Vec<Item>,
+    state: Vec<Item>,
+    daemons: Vec<Item>,
+}
+
+/// Looks and tells.
+pub(crate) fn doctor(args: &Args, output: Output) -> anyhow::Result<Exit> {
+    let walls: Vec<Item> = sovr_sandbox::walls().into_iter().map(wall).collect();
+    let state = state();
+    let daemons = thread::scope(|scope| {
+        let yagna = scope.spawn(|| daemons::yagna(&args.yagna));
+        let fairos = daemon(
+            "FairOS-dfs",
+            &args.fairos,
+            "storage on Swarm",
+            daemons::fairos(&args.fairos),
+        );
+        let status = yagna.join().unwrap_or(Status::Unclear {
+            reason: "looking for it failed".to_owned(),
+        });
+        vec![
+            daemon(
+                "yagna",
+                &args.yagna,
+                "work on the real Golem network",
+                status,
+            ),
+            fairos,
+        ]
+    });
+    let healthy = walls
+        .iter()
+        .chain(&state)
+        .all(|item| item.state != State::Missing);
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        healthy,
+        walls,
+        state,
+        daemons,
+    };
+    if output.json {
+        output.document(&report)?;
+    } else {
+        output.result(render(&report, output))?;
+    }
+    Ok(if healthy { Exit::Ok } else { Exit::Unavailable })
+}
+
+fn wall(wall: Wall) -> Item {
+    let state = match wall.strength {
+        Strength::Full => State::Ok,
+        Strength::Partial => State::Partial,
+        Strength::Missing => State::Missing,
+    };
+    Item {
+        name: wall.name.to_owned(),
+        state,
+        found: wall.found,
+        meaning: Some(wall.meaning),
+    }
+}
+
+fn state() -> Vec<Item> {
+    let home = match Home::from_environment() {
+        Ok(home) => home,
+        Err(error) => return vec![item("home", State::Missing, error)],
+    };
+    let mut items: Vec<Item> = home
+        .directories()
+        .into_iter()
+        .map(|(name, path)| directory(name, path))
+        .collect();
+    let path = home.policy();
+    items.push(match Policy::load(&path) {
+        Ok(_) if path.exists() => item("policy", State::Ok, path.display()),
+        Ok(_) => item(
+            "policy",
+            State::Ok,
+            format_args!("{} is absent, so the defaults hold", path.display()),
+        ),
+        Err(error) => item("policy", State::Missing, error),
+    });
+    items
+}
+
+fn directory(name: &str, path: &Path) -> Item {
+    use rustix::fs::{Access, access};
+    let shown = path.display();
+    if !path.exists() {
+        return item(name, State::Ok, format_args!("{shown}, made at first use"));
+    }
+    match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => item(name, State::Ok, shown),
+        Err(error) => item(
+            name,
+            State::Missing,
+            format_args!("{shown} cannot be used: {error}"),
+        ),
+    }
+}
+
+fn daemon(name: &str, url: &str, needed_for: &str, status: Status) -> Item {
+    match status {
+        Status::Running { version } => {
+            let version =
+                version.map_or("of unknown version".to_owned(), |version| version.escaped());
+            item(name, State::Ok, format_args!("{version} at {url}"))
+        }
+        Status::NotRunning => item(
+            name,
+            State::Idle,
+            format_args!("nothing answers at {url}; needed only for {needed_for}"),
+        ),
+        Status::Unclear { reason } => item(name, State::Partial, format_args!("{url}: {reason}")),
+    }
+}
+
+fn item(name: &str, state: State, found: impl ToString) -> Item {
+    let found = sovr_capability::Untrusted::from(found.to_string()).block();
+    Item {
+        name: name.to_owned(),
+        state,
+        found,
+        meaning: None,
+    }
+}
+
+fn render(report: &Report, output: Output) -> String {
+    let paint = output.stdout;
+    let mut text = format!(
+        "{} {}, one program: embedded Golem network and storage, no Python, no daemon needed\n",
+        paint.paint(STRONG, "sovr-host"),
+        report.version
+    );
+    for (heading, items) in [
+        ("Walls around a pod's script", &report.walls),
+        ("State", &report.state),
+        ("Daemons", &report.daemons),
+    ] {
+        text.push_str(&format!("\n{}\n", paint.paint(STRONG, heading)));
+        for Item {
+            name,
+            state,
+            found,
+            meaning,
+        } in items
+        {
+            let mark = match state {
+                State::Ok => paint.paint(GOOD, "ok      "),
+                State::Partial => paint.paint(CARE, "partial "),
+                State::Missing => paint.paint(BAD, "missing "),
+                State::Idle => paint.paint(FAINT, "-       "),
+            };
+            let mut lines = found.lines();
+            text.push_str(&format!(
+                "  {mark}{name:<20}{}\n",
+                lines.next().unwrap_or_default()
+            ));
+            for line in lines.map(str::trim).chain(*meaning) {
+                text.push_str(&format!("{:30}{}\n", "", paint.paint(FAINT, line)));
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_not_there_yet_is_no_fault() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(
+            directory("state", &place.path().join("new")).state,
+            State::Ok
+        );
+        assert_eq!(directory("state", place.path()).state, State::Ok);
+    }
+
+    #[test]
+    fn an_absent_daemon_is_no_fault_and_an_odd_one_is_told() {
+        assert_eq!(
+            daemon("yagna", "http://x", "y", Status::NotRunning).state,
+            State::Idle
+        );
+        let odd = daemon(
+            "yagna",
+            "http://x",
+            "y",
+            Status::Unclear {
+                reason: "\u{1b}[2J".to_owned(),
+            },
+        );
+        assert_eq!(
+            (odd.state, odd.found.as_str()),
+            (State::Partial, "http://x: \\u{1b}[2J")
+        );
+    }
+}

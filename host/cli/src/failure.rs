@@ -1,0 +1,233 @@
+//! Errors on their way out: one place that knows what an error means to the shell, and how it is told.
+//!
+//! Told is what was attempted, why it failed, and what to do next. The text goes through the same escaping as a
+//! stranger's, because parts of it may be a stranger's.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use sovr_broker::Kind;
+use sovr_capability::audit::AuditError;
+use sovr_capability::consent::RevokeError;
+use sovr_capability::{StateError, Untrusted};
+
+use crate::exit::Exit;
+use crate::json;
+use crate::output::{BAD, HINT, Output};
+
+/// The command line names something that is not there, or makes no sense in a way that clap cannot see.
+#[derive(Debug)]
+pub(crate) struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error as it is told. In JSON: one line with `"event": "error"`, also where the result would be a document.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "error", rename_all = "kebab-case")]
+struct Told {
+    exit: &'static str,
+    code: u8,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+/// Tells the user, and says what to exit with.
+pub(crate) fn report(error: &anyhow::Error, output: Output) -> Exit {
+    if is_closed_pipe(error) {
+        return Exit::Ok;
+    }
+    let exit = exit_of(error);
+    let told = tell(error, exit);
+    if output.json
+        && let Ok(line) = json::line(&told)
+    {
+        // Standard error tells it as well, should nobody read this.
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    }
+    let _ = io::stderr()
+        .lock()
+        .write_all(render(&told, output).as_bytes());
+    exit
+}
+
+/// What went wrong, in the way that a run's own end is told too.
+pub(crate) fn say(message: &str, output: Output) {
+    let label = output.stderr.paint(BAD, "error");
+    let _ = writeln!(io::stderr().lock(), "{label}: {}", indented(message));
+}
+
+fn tell(error: &anyhow::Error, exit: Exit) -> Told {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Many errors end with the words of their cause; once is enough.
+        if messages.last().is_none_or(|last| !last.contains(&text)) {
+            messages.push(text);
+        }
+    }
+    let message = messages.remove(0);
+    let hint = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<sovr_broker::Error>()?.hint());
+    Told {
+        exit: exit.name(),
+        code: exit.code(),
+        message,
+        causes: messages,
+        hint,
+    }
+}
+
+fn render(told: &Told, output: Output) -> String {
+    let paint = output.stderr;
+    let mut text = format!(
+        "{}: {}\n",
+        paint.paint(BAD, "error"),
+        indented(&told.message)
+    );
+    for cause in &told.causes {
+        text.push_str(&format!("  because: {}\n", indented(cause)));
+    }
+    if let Some(hint) = &told.hint {
+        text.push_str(&format!(
+            "{}: {}\n",
+            paint.paint(HINT, "next"),
+            indented(hint)
+        ));
+    }
+    text
+}
+
+/// Safe to show, later lines indented.
+fn indented(text: &str) -> String {
+    let safe = Untrusted::from(text.trim_end()).block();
+    let mut lines = safe.lines();
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| {
+        format!("{text}\n    {}", line.trim_start())
+    })
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    error
+        .chain()
+        .find_map(exit_of_cause)
+        .unwrap_or(Exit::Unavailable)
+}
+
+fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(error) = cause.downcast_ref::<sovr_broker::Error>() {
+        return Some(match error.kind() {
+            Kind::InvalidPod => Exit::InvalidPod,
+            Kind::Denied => Exit::Denied,
+            Kind::LimitHit => Exit::Limit,
+            Kind::Unavailable => Exit::Unavailable,
+            Kind::Interrupted => Exit::Interrupted,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<RevokeError>() {
+        return Some(match error {
+            RevokeError::State(_) => Exit::Unavailable,
+            _ => Exit::Usage,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<AuditError>() {
+        return Some(match error {
+            AuditError::NoSuchRun(_) => Exit::Usage,
+            _ => Exit::Unavailable,
+        });
+    }
+    if cause.is::<StateError>() {
+        return Some(Exit::Unavailable);
+    }
+    cause.is::<Usage>().then_some(Exit::Usage)
+}
+
+/// The reader of our results went away, as `| head` does: it has what it wanted.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use sovr_capability::Digest;
+
+    use super::*;
+    use crate::output::Paint;
+
+    const PLAIN: Output = Output {
+        json: false,
+        quiet: false,
+        stdout: Paint(false),
+        stderr: Paint(false),
+    };
+
+    fn rendered(error: &anyhow::Error) -> String {
+        render(&tell(error, exit_of(error)), PLAIN)
+    }
+
+    #[test]
+    fn causes_stand_below_and_are_not_repeated() {
+        let error = anyhow!("disk full")
+            .context("cannot write x: disk full")
+            .context("cannot save the run");
+        assert_eq!(
+            rendered(&error),
+            "error: cannot save the run\n  because: cannot write x: disk full\n"
+        );
+    }
+
+    #[test]
+    fn a_strangers_words_stay_on_their_lines() {
+        let error = anyhow!("bad name \u{1b}[2J\r\nnext line");
+        assert_eq!(
+            rendered(&error),
+            "error: bad name \\u{1b}[2J\\r\n    next line\n"
+        );
+    }
+
+    #[test]
+    fn the_kind_decides_the_exit_also_below_context() {
+        let other = sovr_broker::Error::OtherRequest {
+            given: Digest::of("a"),
+            request: Digest::of("b"),
+        };
+        let error = anyhow::Error::from(other).context("cannot run");
+        assert_eq!(exit_of(&error), Exit::Denied);
+        assert!(
+            rendered(&error).contains("\nnext: "),
+            "{}",
+            rendered(&error)
+        );
+        assert_eq!(
+            exit_of(&anyhow::Error::from(Usage("x".to_owned()))),
+            Exit::Usage
+        );
+        assert_eq!(exit_of(&anyhow!("anything else")), Exit::Unavailable);
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let error = anyhow::Error::from(Usage("no such run".to_owned()));
+        let told = serde_json::to_value(tell(&error, exit_of(&error))).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!({
+                "event": "error", "exit": "usage", "code": 2, "message": "no such run", "causes": [], "hint": null
+            })
+        );
+    }
+}

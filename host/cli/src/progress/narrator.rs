@@ -1,0 +1,175 @@
+//! A run for people: lines, and bars below them where there is a terminal.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sovr_broker::event::Stream;
+use sovr_broker::{Event, Observer};
+
+use super::Display;
+use super::bars::Bars;
+use super::board::Board;
+use super::story::{Line, Weight, tell};
+use super::tally::Tallies;
+use super::text::Text;
+use crate::output::{BAD, CARE, GOOD, Output, Paint};
+
+/// Labels stand right-aligned in a column of this width.
+const LABELS: usize = 10;
+
+/// Shows a run to people.
+#[derive(Debug)]
+pub(crate) struct Narrator {
+    paint: Paint,
+    /// Lines below this are left out.
+    least: Weight,
+    bars: Option<Bars>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    board: Board,
+    tallies: Tallies,
+    stdout: Text,
+    stderr: Text,
+}
+
+impl Narrator {
+    /// A narrator who draws bars, or does without.
+    pub(crate) fn new(output: Output, bars: Option<Bars>) -> Narrator {
+        let least = match (output.quiet, &bars) {
+            (true, _) => Weight::Odd,
+            (false, Some(_)) => Weight::Notable,
+            (false, None) => Weight::Routine,
+        };
+        Narrator {
+            paint: output.stderr,
+            least,
+            bars,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes while no bar is in the way. That nobody listens is no reason to end a run.
+    fn write(&self, stream: Stream, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        let write = || {
+            let _ = match stream {
+                Stream::Stdout => io::stdout()
+                    .lock()
+                    .write_all(text)
+                    .and_then(|()| io::stdout().flush()),
+                Stream::Stderr => io::stderr().lock().write_all(text),
+            };
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn say(&self, line: &Line) {
+        if line.weight < self.least {
+            return;
+        }
+        let style = match (line.weight, line.label) {
+            (_, "denied" | "failed" | "pod error") => BAD,
+            (Weight::Odd, _) => CARE,
+            _ => GOOD,
+        };
+        let label = self
+            .paint
+            .paint(style, format_args!("{:>LABELS$}", line.label));
+        self.write(
+            Stream::Stderr,
+            format!("{label} {}\n", line.text).as_bytes(),
+        );
+    }
+
+    /// The pod's standard error stands behind a rule, so that it is not taken for words of ours.
+    fn quote(&self, lines: &[u8]) {
+        if self.least > Weight::Notable {
+            return;
+        }
+        let quoted: String = String::from_utf8_lossy(lines)
+            .lines()
+            .map(|line| format!("{:>LABELS$} {line}\n", "|"))
+            .collect();
+        self.write(Stream::Stderr, quoted.as_bytes());
+    }
+}
+
+impl Observer for Narrator {
+    fn observe(&self, event: &Event) {
+        let mut state = self.state();
+        if let Some(line) = tell(event, &state.board) {
+            self.say(&line);
+        }
+        match event {
+            Event::Output {
+                stream: Stream::Stdout,
+                text,
+            } => {
+                let lines = state.stdout.push(text.raw());
+                self.write(Stream::Stdout, &lines);
+            }
+            Event::Output {
+                stream: Stream::Stderr,
+                text,
+            } => {
+                let lines = state.stderr.push(text.raw());
+                self.quote(&lines);
+            }
+            Event::Bar { bar, change } => {
+                if let Some(tally) = state.tallies.take(*bar, change) {
+                    let text = format!(
+                        "{} {} {}",
+                        tally.label.escaped(),
+                        tally.position(),
+                        tally.message.escaped()
+                    );
+                    let text = text.trim_end().to_owned();
+                    self.say(&Line {
+                        weight: Weight::Routine,
+                        label: "progress",
+                        text,
+                    });
+                }
+                if let Some(bars) = &self.bars {
+                    bars.tally(*bar, state.tallies.get(*bar));
+                }
+            }
+            Event::Golem { job, what } => {
+                state.board.take(*job, what);
+                if let Some(bars) = &self.bars {
+                    bars.golem(*job, what, &state.board);
+                }
+            }
+            Event::Started { pod, .. } => {
+                if let Some(bars) = &self.bars {
+                    bars.begin(pod);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Display for Narrator {
+    fn end(&self) {
+        let mut state = self.state();
+        let (stdout, stderr) = (state.stdout.finish(), state.stderr.finish());
+        self.write(Stream::Stdout, &stdout);
+        self.quote(&stderr);
+        if let Some(bars) = &self.bars {
+            bars.end();
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Asks the user, or refuses to.
+//!
+//! Nothing here believes what it shows: the caller neutralises every text of the pod first, and a text too long to
+//! be read is refused instead of scrolled past. The default of the trait denies, so a build, a test or an
+//! embedding that forgets to say how to ask gets a no.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use rustix::termios::{QueueSelector, tcflush};
+
+/// A screen with more lines than this would scroll its beginning out of sight.
+const MOST_LINES: usize = 60;
+/// No honest request needs more text than this.
+const MOST_BYTES: usize = 8 * 1024;
+/// The answer is `y` or `yes`; a line longer than this is something pasted.
+const LONGEST_ANSWER: usize = 16;
+
+/// What came of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The user said yes, in so many words.
+    Yes,
+    /// The user said no, or something unclear.
+    No,
+    /// The question was not asked, for this reason.
+    NotAsked(&'static str),
+}
+
+/// Puts a question to the user.
+pub(crate) trait Prompt {
+    /// Shows `screen`, asks `question`, takes the answer.
+    fn ask(&mut self, screen: &str, question: &str) -> Answer {
+        let _ = (screen, question);
+        Answer::NotAsked("nobody can be asked here")
+    }
+}
+
+/// The keyboard and the screen; a trait so that the rules above can be tested without a terminal.
+pub(crate) trait Console {
+    /// Whether a person is at both ends: what is shown can be read, what is read was typed.
+    fn is_interactive(&self) -> bool;
+    /// Shows text.
+    fn show(&mut self, text: &str) -> io::Result<()>;
+    /// Throws away what was typed before now.
+    fn forget_typed(&mut self) -> io::Result<()>;
+    /// Reads up to `most` bytes of one line.
+    fn read_line(&mut self, most: usize) -> io::Result<Vec<u8>>;
+}
+
+/// Asks on a console, once.
+#[derive(Debug)]
+pub(crate) struct ConsolePrompt<C> {
+    console: C,
+    asked: bool,
+}
+
+impl<C: Console> ConsolePrompt<C> {
+    /// A prompt that has not asked yet.
+    pub(crate) fn new(console: C) -> ConsolePrompt<C> {
+        ConsolePrompt {
+            console,
+            asked: false,
+        }
+    }
+
+    fn take_answer(&mut self, screen: &str, question: &str) -> io::Result<Answer> {
+        self.console.show(&format!("{screen}\n{question} [y/N] "))?;
+        // After the question is on the screen: what was typed before was no answer to it.
+        self.console.forget_typed()?;
+        let line = self.console.read_line(LONGEST_ANSWER)?;
+        if line.len() >= LONGEST_ANSWER {
+            // Something pasted; its rest must not reach the shell either.
+            self.console.forget_typed()?;
+            return Ok(Answer::No);
+        }
+        let answer = line.trim_ascii();
+        Ok(
+            if answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes") {
+                Answer::Yes
+            } else {
+                Answer::No
+            },
+        )
+    }
+}
+
+impl<C: Console> Prompt for ConsolePrompt<C> {
+    fn ask(&mut self, screen: &str, question: &str) -> Answer {
+        if self.asked {
+            return Answer::NotAsked("only one question is asked per run");
+        }
+        if !self.console.is_interactive() {
+            return Answer::NotAsked("standard input and standard error are not both a terminal");
+        }
+        if screen.len() > MOST_BYTES || screen.lines().count() > MOST_LINES {
+            return Answer::NotAsked("what the pod asks for is too long to be shown on one screen");
+        }
+        self.asked = true;
+        self.take_answer(screen, question)
+            .unwrap_or(Answer::NotAsked("the terminal does not work"))
+    }
+}
+
+/// Standard input and standard error of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StandardConsole;
+
+impl Console for StandardConsole {
+    fn is_interactive(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    fn show(&mut self, text: &str) -> io::Result<()> {
+        let mut stderr = io::stderr();
+        stderr.write_all(text.as_bytes())?;
+        stderr.flush()
+    }
+
+    fn forget_typed(&mut self) -> io::Result<()> {
+        Ok(tcflush(io::stdin(), QueueSelector::IFlush)?)
+    }
+
+    fn read_line(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        for byte in io::stdin().lock().take(most as u64).bytes() {
+            match byte? {
+                b'\n' => break,
+                byte => line.push(byte),
+            }
+        }
+        Ok(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A person who types `early` before the question and `answer` after it.
+    #[derive(Default)]
+    struct Person {
+        absent: bool,
+        early: &'static str,
+        answer: &'static str,
+        typed: Vec<u8>,
+        shown: String,
+    }
+
+    impl Console for &mut Person {
+        fn is_interactive(&self) -> bool {
+            !self.absent
+        }
+
+        fn show(&mut self, text: &str) -> io::Result<()> {
+            self.typed.extend(self.early.as_bytes());
+            self.shown.push_str(text);
+            Ok(())
+        }
+
+        fn forget_typed(&mut self) -> io::Result<()> {
+            self.typed.clear();
+            Ok(())
+        }
+
+        fn read_line(&mut self, most: usize) -> io::Result<Vec<u8>> {
+            self.typed.extend(self.answer.as_bytes());
+            Ok(self
+                .typed
+                .iter()
+                .copied()
+                .take_while(|byte| *byte != b'\n')
+                .take(most)
+                .collect())
+        }
+    }
+
+    fn ask(person: &mut Person) -> Answer {
+        ConsolePrompt::new(person).ask("a pod\n", "Run it?")
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_a_yes() {
+        for answer in ["y\n", "Y\n", "yes\n", " YES \n"] {
+            assert_eq!(
+                ask(&mut Person {
+                    answer,
+                    ..Person::default()
+                }),
+                Answer::Yes,
+                "{answer:?}"
+            );
+        }
+        for answer in [
+            "",
+            "\n",
+            "n\n",
+            "no\n",
+            "j\n",
+            "yy\n",
+            "yes please\n",
+            "y\u{1b}[A\n",
+            "y                 es\n",
+        ] {
+            assert_eq!(
+                ask(&mut Person {
+                    answer,
+                    ..Person::default()
+                }),
+                Answer::No,
+                "{answer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_typed_before_the_question_does_not_answer_it() {
+        let mut hasty = Person {
+            early: "y\n",
+            answer: "\n",
+            ..Person::default()
+        };
+        assert_eq!(ask(&mut hasty), Answer::No);
+    }
+
+    #[test]
+    fn without_a_person_nothing_is_shown_or_granted() {
+        let mut pipe = Person {
+            absent: true,
+            answer: "y\n",
+            ..Person::default()
+        };
+        assert!(matches!(ask(&mut pipe), Answer::NotAsked(_)));
+        assert_eq!(pipe.shown, "");
+    }
+
+    #[test]
+    fn a_text_too_long_to_read_is_not_asked() {
+        for screen in ["line\n".repeat(MOST_LINES + 1), "x".repeat(MOST_BYTES + 1)] {
+            let mut person = Person {
+                answer: "y\n",
+                ..Person::default()
+            };
+            let answer = ConsolePrompt::new(&mut person).ask(&screen, "Run it?");
+            assert!(matches!(answer, Answer::NotAsked(_)));
+            assert_eq!(person.shown, "");
+        }
+    }
+
+    #[test]
+    fn a_second_question_is_not_asked() {
+        let mut person = Person {
+            answer: "y\n",
+            ..Person::default()
+        };
+        let mut prompt = ConsolePrompt::new(&mut person);
+        assert_eq!(prompt.ask("a pod\n", "Run it?"), Answer::Yes);
+        assert!(matches!(
+            prompt.ask("a pod\n", "Run it?"),
+            Answer::NotAsked(_)
+        ));
+    }
+
+    #[test]
+    fn the_default_denies() {
+        struct Forgotten;
+        impl Prompt for Forgotten {}
+        assert!(matches!(
+            Forgotten.ask("a pod\n", "Run it?"),
+            Answer::NotAsked(_)
+        ));
+    }
+}

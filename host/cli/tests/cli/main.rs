@@ -1,0 +1,10 @@
+//! The program as a user meets it: words in; standard output, standard error and exit code out.
+
+mod arguments;
+mod consent;
+mod help;
+mod interrupt;
+mod json;
+mod looking;
+mod place;
+mod terminal;

@@ -1,0 +1,142 @@
+//! On a terminal: the question, its answers, the bars.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::place::Place;
+
+/// Longer than any step takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A person at a terminal.
+struct Person {
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    seen: String,
+    child: Child,
+}
+
+impl Person {
+    /// Starts the program with standard input and standard error on a terminal.
+    fn at(place: &Place, words: &[&str]) -> Person {
+        let controller: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let name = ptsname(&controller, Vec::new()).unwrap();
+        let terminal = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let child = place
+            .command(words)
+            .env("TERM", "xterm")
+            .stdin(terminal.try_clone().unwrap())
+            .stderr(terminal)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let keyboard = File::from(controller);
+        let mut eyes = keyboard.try_clone().unwrap();
+        let (sender, screen) = channel();
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            // Reading fails once the program has ended and the terminal is closed.
+            while let Ok(read) = eyes.read(&mut chunk) {
+                if read == 0 || sender.send(chunk[..read].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Person {
+            keyboard,
+            screen,
+            seen: String::new(),
+            child,
+        }
+    }
+
+    fn wait_for(&mut self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen.contains(words) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(chunk) = self.screen.recv_timeout(left) else {
+                panic!("`{words}` did not appear; seen: {}", self.seen);
+            };
+            self.seen.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    }
+
+    fn types(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The exit code, what was on the screen, and standard output.
+    fn leaves(mut self) -> (Option<i32>, String, String) {
+        let mut stdout = String::new();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .unwrap();
+        let code = self.child.wait().unwrap().code();
+        drop(self.keyboard);
+        while let Ok(chunk) = self.screen.recv_timeout(Duration::from_millis(200)) {
+            self.seen.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        (code, self.seen, stdout)
+    }
+}
+
+#[test]
+fn a_yes_runs_the_pod_and_shows_how_it_went() {
+    let place = Place::new();
+    place.template("hello-world");
+    let mut person = Person::at(&place, &["run", "hello-world"]);
+    person.wait_for("[y/N]");
+    person.types("yes\n");
+    let (code, seen, stdout) = person.leaves();
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(
+        seen.contains("GLM") && seen.contains("HelloWorld"),
+        "{seen}"
+    );
+    assert!(!stdout.is_empty() && !stdout.contains('\u{1b}'), "{stdout}");
+
+    // The answer is remembered: nobody is asked again.
+    let given = place.run(&["run", "hello-world"]);
+    assert_eq!(given.code, Some(0), "{given}");
+}
+
+#[test]
+fn anything_else_is_a_no_and_is_not_remembered() {
+    let place = Place::new();
+    place.template("hello-world");
+    for answer in ["n\n", "\n", "yeah\n", "\u{4}"] {
+        let mut person = Person::at(&place, &["run", "hello-world"]);
+        person.wait_for("[y/N]");
+        person.types(answer);
+        let (code, seen, stdout) = person.leaves();
+        assert_eq!((code, stdout.as_str()), (Some(3), ""), "{answer:?}\n{seen}");
+    }
+    assert_eq!(place.run(&["run", "hello-world"]).code, Some(3));
+}
+
+#[test]
+fn what_was_typed_before_the_question_is_no_answer() {
+    let place = Place::new();
+    place.template("hello-world");
+    let mut person = Person::at(&place, &["run", "hello-world"]);
+    person.types("y\n");
+    person.wait_for("[y/N]");
+    person.types("n\n");
+    let (code, seen, _) = person.leaves();
+    assert_eq!(code, Some(3), "{seen}");
+}

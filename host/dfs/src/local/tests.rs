@@ -1,0 +1,334 @@
+//! What is particular to the embedded store; the rest is in the common test-suite.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ErrorKind;
+use crate::swarm::reference_of;
+use crate::testsuite::Fixture;
+
+struct Directory(TempDir);
+
+impl Directory {
+    fn new() -> Directory {
+        Directory(tempfile::tempdir().unwrap())
+    }
+
+    fn open(&self, caps: Caps) -> LocalDfs {
+        LocalDfs::open(self.0.path(), &"alice".parse().unwrap(), caps).unwrap()
+    }
+
+    /// All stored content and all partial files, by name.
+    fn files(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let content = fs::read_dir(self.0.path().join("content"))
+            .unwrap()
+            .map(|shard| shard.unwrap().path());
+        for directory in content.chain([self.0.path().join("partial")]) {
+            for file in fs::read_dir(directory).unwrap() {
+                names.push(file.unwrap().file_name().into_string().unwrap());
+            }
+        }
+        names.sort();
+        names
+    }
+
+    fn place(&self, content: &[u8]) -> PathBuf {
+        let name = reference_of(content).to_string();
+        self.0.path().join("content").join(&name[..2]).join(name)
+    }
+}
+
+#[async_trait]
+impl Fixture for Directory {
+    async fn user(&self, name: &str) -> Arc<dyn Dfs> {
+        Arc::new(LocalDfs::open(self.0.path(), &name.parse().unwrap(), Caps::default()).unwrap())
+    }
+}
+
+crate::dfs_testsuite!(Directory::new());
+
+fn pod(name: &str) -> PodName {
+    name.parse().unwrap()
+}
+
+fn path(text: &str) -> DfsPath {
+    text.parse().unwrap()
+}
+
+async fn write(dfs: &LocalDfs, at: &str, mut content: &[u8]) -> Result<u64, Error> {
+    dfs.write(&pod("data"), &path(at), &mut content).await
+}
+
+#[tokio::test]
+async fn content_lies_under_its_reference_once_and_only_while_it_is_used() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    dfs.create_pod(&pod("data")).await.unwrap();
+    write(&dfs, "/a", b"hello world").await.unwrap();
+    write(&dfs, "/b", b"hello world").await.unwrap();
+    let hello = "92672a471f4419b255d7cb0cf313474a6f5856fb347c5ece85fb706d644b630f";
+    assert_eq!(directory.files(), [hello]);
+
+    write(&dfs, "/a", b"foo").await.unwrap();
+    let foo = "2387e8e7d8a48c2a9339c97c1dc3461a9a7aa07e994c5cb8b38fd7c1b3e6ea48";
+    assert_eq!(directory.files(), [foo, hello]);
+    dfs.remove(&pod("data"), &path("/b")).await.unwrap();
+    assert_eq!(directory.files(), [foo]);
+    // The same content again: what is replaced by itself is not superfluous.
+    write(&dfs, "/a", b"foo").await.unwrap();
+    assert_eq!(directory.files(), [foo]);
+    dfs.remove(&pod("data"), &path("/a")).await.unwrap();
+    assert_eq!(directory.files(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_write_that_stops_leaves_no_file() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps {
+        file: 1_000_000,
+        ..Caps::default()
+    });
+    dfs.create_pod(&pod("data")).await.unwrap();
+    let error = write(&dfs, "/large", &vec![1; 1_000_001])
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Full { cap: 1_000_000, .. }),
+        "{error}"
+    );
+    assert_eq!(directory.files(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_endless_stream_is_cut_off_at_the_cap() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps {
+        pod: 3_000_000,
+        ..Caps::default()
+    });
+    dfs.create_pod(&pod("data")).await.unwrap();
+    write(&dfs, "/before", &[0; 1_000_000]).await.unwrap();
+    let error = dfs
+        .write(&pod("data"), &path("/endless"), &mut tokio::io::repeat(7))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        error.to_string(),
+        "pod `data` with `/endless` would pass the cap of 3000000 bytes: remove something, or split the data"
+    );
+    // A file makes room for what replaces it.
+    write(&dfs, "/before", &[1; 3_000_000]).await.unwrap();
+    assert!(write(&dfs, "/more", &[2; 1]).await.is_err());
+}
+
+#[tokio::test]
+async fn pods_and_entries_are_capped() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps {
+        pods: 2,
+        entries: 3,
+        ..Caps::default()
+    });
+    for name in ["data", "more"] {
+        dfs.create_pod(&pod(name)).await.unwrap();
+    }
+    assert!(matches!(
+        dfs.create_pod(&pod("third")).await,
+        Err(Error::Full { cap: 2, .. })
+    ));
+
+    dfs.make_directory(&pod("data"), &path("/d")).await.unwrap();
+    for name in ["/d/1", "/d/2"] {
+        write(&dfs, name, b"").await.unwrap();
+    }
+    assert!(matches!(
+        write(&dfs, "/d/3", b"").await,
+        Err(Error::Full { cap: 3, .. })
+    ));
+    assert!(matches!(
+        dfs.make_directory(&pod("data"), &path("/e")).await,
+        Err(Error::Full { cap: 3, .. })
+    ));
+    write(&dfs, "/d/2", b"replaced").await.unwrap();
+    dfs.remove(&pod("data"), &path("/d/1")).await.unwrap();
+    write(&dfs, "/d/3", b"").await.unwrap();
+}
+
+#[tokio::test]
+async fn damaged_content_is_not_given_out() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    dfs.create_pod(&pod("data")).await.unwrap();
+    write(&dfs, "/file", b"content").await.unwrap();
+    let place = directory.place(b"content");
+
+    fs::remove_file(&place).unwrap();
+    fs::write(&place, b"cont").unwrap();
+    let error = dfs.read(&pod("data"), &path("/file")).await.err().unwrap();
+    assert!(
+        error.to_string().contains("has 4 bytes instead of 7"),
+        "{error}"
+    );
+    fs::remove_file(&place).unwrap();
+    let error = dfs.read(&pod("data"), &path("/file")).await.err().unwrap();
+    assert!(
+        error.to_string().contains("changed from outside"),
+        "{error}"
+    );
+    // As the message says, writing the file again heals it.
+    write(&dfs, "/file", b"content").await.unwrap();
+    assert_eq!(
+        dfs.read(&pod("data"), &path("/file")).await.unwrap().size,
+        7
+    );
+}
+
+#[tokio::test]
+async fn what_a_dead_process_left_is_removed() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    dfs.create_pod(&pod("data")).await.unwrap();
+    write(&dfs, "/file", b"content").await.unwrap();
+    // As if the process had died after the transaction that removed the file, before the deletion of its content.
+    dfs.change("test".to_owned(), |view, _| {
+        view.remove(&pod("data"), &path("/file"))
+    })
+    .await
+    .unwrap();
+    let (old, young) = (
+        directory.0.path().join("partial/old"),
+        directory.0.path().join("partial/young"),
+    );
+    fs::write(&young, b"").unwrap();
+    let file = fs::File::create(&old).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(48 * 60 * 60))
+        .unwrap();
+    assert_eq!(directory.files().len(), 3);
+
+    directory.open(Caps::default());
+    assert_eq!(directory.files(), ["young"]);
+}
+
+#[tokio::test]
+async fn a_newer_programs_store_is_left_alone() {
+    let directory = Directory::new();
+    drop(directory.open(Caps::default()));
+    let database = Connection::open(directory.0.path().join("index.sqlite")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    let error = LocalDfs::open(
+        directory.0.path(),
+        &"alice".parse().unwrap(),
+        Caps::default(),
+    )
+    .err()
+    .unwrap();
+    assert!(
+        error.to_string().contains("use a newer sovr-host"),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_the_user_may_look_into_the_store() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("dfs");
+    LocalDfs::open(&root, &"alice".parse().unwrap(), Caps::default()).unwrap();
+    assert_eq!(
+        fs::metadata(&root).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+}
+
+/// Where a process that [`processes_share_a_store`] starts finds the store, and its number.
+const STORE: &str = "SOVR_DFS_TEST_STORE";
+const NUMBER: &str = "SOVR_DFS_TEST_NUMBER";
+const PROCESSES: usize = 4;
+const ROUNDS: usize = 10;
+
+/// Several processes open a store that does not exist yet, and each writes, replaces and removes in it.
+#[test]
+fn processes_share_a_store() {
+    let directory = Directory::new();
+    let children: Vec<_> = (0..PROCESSES)
+        .map(|number| {
+            Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "local::tests::one_process_of_several",
+                    "--ignored",
+                ])
+                .env(STORE, directory.0.path())
+                .env(NUMBER, number.to_string())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+
+    let dfs = directory.open(Caps::default());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listed = runtime
+        .block_on(dfs.list(&pod("data"), &DfsPath::root()))
+        .unwrap();
+    assert_eq!(
+        listed.len(),
+        PROCESSES * ROUNDS + 1,
+        "one file per round, and the common one"
+    );
+    let last = format!("common {}", ROUNDS - 1);
+    assert!(directory.place(last.as_bytes()).exists());
+    assert_eq!(
+        directory.files().len(),
+        PROCESSES * ROUNDS + 1,
+        "no partial and no superfluous file"
+    );
+}
+
+/// Not a test of its own: the work of one process of [`processes_share_a_store`].
+#[tokio::test]
+#[ignore = "started by processes_share_a_store"]
+async fn one_process_of_several() {
+    let (Ok(store), Ok(number)) = (std::env::var(STORE), std::env::var(NUMBER)) else {
+        return;
+    };
+    let dfs = LocalDfs::open(store.as_ref(), &"alice".parse().unwrap(), Caps::default()).unwrap();
+    match dfs.create_pod(&pod("data")).await {
+        Ok(()) | Err(Error::PodExists { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    for round in 0..ROUNDS {
+        // All processes write and remove equal content under names of their own.
+        let scratch = format!("/scratch {number}");
+        write(&dfs, &scratch, b"scratch").await.unwrap();
+        dfs.read(&pod("data"), &path(&scratch)).await.unwrap();
+        dfs.remove(&pod("data"), &path(&scratch)).await.unwrap();
+        write(
+            &dfs,
+            &format!("/{number} {round}"),
+            format!("{number} {round}").as_bytes(),
+        )
+        .await
+        .unwrap();
+        write(&dfs, "/common", format!("common {round}").as_bytes())
+            .await
+            .unwrap();
+        dfs.read(&pod("data"), &path("/common")).await.unwrap();
+    }
+}

@@ -1,0 +1,137 @@
+//! An exe-unit on played programs; the order of commands is tested with the laws of networks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ExeUnit, Limits};
+use crate::demand::WasiPackage;
+use crate::failure::{Failure, FailureKind};
+use crate::local::testing::{Stage, demand, run};
+use crate::step::{BatchEvent, CAPTURE, Command, Step, StepResult};
+use crate::transfer::Bytes;
+
+const LIMITS: Limits = Limits {
+    memory: 1 << 20,
+    file: 1000,
+    output: 1 << 20,
+    time: Duration::from_secs(60),
+};
+
+fn package() -> WasiPackage {
+    demand().package.wasi().unwrap().clone()
+}
+
+async fn batch_of(package: WasiPackage, steps: Vec<Step>) -> (Vec<StepResult>, Result<(), Failure>) {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut unit, _ending) = ExeUnit::new(Stage::new(), package, LIMITS, directory.path());
+    let (sender, mut events) = ExeUnit::events();
+    let batch = [Command::Deploy, Command::Start]
+        .into_iter()
+        .chain(steps.into_iter().map(Command::Step))
+        .collect();
+    let listen = async {
+        let mut results = Vec::new();
+        while let Some(event) = events.recv().await {
+            match event {
+                BatchEvent::Finished(_, result) => results.push(result),
+                BatchEvent::Ended(end) => return (results, end),
+                _ => {}
+            }
+        }
+        panic!("the batch did not end");
+    };
+    tokio::join!(unit.run(batch, sender), listen).1
+}
+
+#[tokio::test]
+async fn output_is_kept_up_to_the_cap() {
+    let (results, end) = batch_of(package(), vec![run("flood", &[])]).await;
+    end.unwrap();
+    assert_eq!(results[2].stdout.len(), CAPTURE);
+}
+
+#[tokio::test]
+async fn an_entry_point_that_is_not_there_is_named_with_those_that_are() {
+    let (_, end) = batch_of(package(), vec![run("dance", &[])]).await;
+    let failure = end.unwrap_err();
+    assert_eq!((failure.kind, failure.step), (FailureKind::CommandFailed, Some(2)));
+    assert_eq!(
+        failure.reason,
+        "the package `stage` has no entry point `dance`; it has: echo, sleep, fail, cat, write, flood"
+    );
+}
+
+#[tokio::test]
+async fn transfers_say_what_was_wrong() {
+    let send = |length: usize, destination: &str| Step::Send {
+        source: Arc::new(Bytes::new(vec![0; length])),
+        destination: destination.to_owned(),
+    };
+    let fetch = |source: &str| Step::DownloadBytes {
+        source: source.to_owned(),
+        most: 10,
+    };
+    for (step, reason) in [
+        (
+            send(1001, "/golem/work/a"),
+            "cannot send 1001 bytes given by the script to `/golem/work/a`: it is larger than the 1000 bytes that are \
+             accepted",
+        ),
+        (
+            send(1, "/elsewhere/a"),
+            "cannot send 1 bytes given by the script to `/elsewhere/a`: path not found in container: /elsewhere/a",
+        ),
+        (
+            fetch("/golem/work/a"),
+            "cannot fetch `/golem/work/a` to the script: IO error: No such file or directory (os error 2)",
+        ),
+    ] {
+        let (_, end) = batch_of(package(), vec![step]).await;
+        let failure = end.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::TransferFailed);
+        assert_eq!(failure.reason, reason);
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_is_not_the_promised_one_is_not_deployed() {
+    let package = WasiPackage {
+        digest: Some([0; 32]),
+        ..package()
+    };
+    let (results, end) = batch_of(package, Vec::new()).await;
+    let failure = end.unwrap_err();
+    assert_eq!((results.len(), failure.step), (0, Some(0)));
+    assert!(failure.reason.contains("its SHA-256 is 1785"), "{}", failure.reason);
+}
+
+#[tokio::test]
+async fn a_batch_that_nobody_hears_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut unit, _ending) = ExeUnit::new(Stage::new(), package(), LIMITS, directory.path());
+    let (sender, events) = ExeUnit::events();
+    drop(events);
+    let batch = vec![Command::Deploy, Command::Start, Command::Step(run("sleep", &["100000"]))];
+    tokio::time::timeout(Duration::from_secs(10), unit.run(batch, sender)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_listen_makes_the_batch_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let stage = Stage::new();
+    let (mut unit, ending) = ExeUnit::new(stage.clone(), package(), LIMITS, directory.path());
+    let (sender, mut events) = ExeUnit::events();
+    let steps = (0..200).map(|_| Command::Step(run("echo", &["x"])));
+    let batch = [Command::Deploy, Command::Start].into_iter().chain(steps).collect();
+    let running = tokio::spawn(async move { unit.run(batch, sender).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let started = stage.started.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(started < 100, "{started} programs were started");
+    ending.end();
+    tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    let mut last = None;
+    while let Some(event) = events.recv().await {
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(BatchEvent::Ended(Err(_)))), "{last:?}");
+}
