@@ -1,16 +1,19 @@
 //! The question whether a pod may have what it asks for, in plain words.
 
+use std::io;
+
 use sovr_broker::{Answer, Ask, Question};
 
 use crate::output::{CARE, Output, Paint, STRONG};
 use crate::prompt::{ConsolePrompt, Prompt, StandardConsole};
-use crate::{output, prompt};
+use crate::{output, prompt, wrap};
 
 /// Asks on the terminal.
 #[derive(Debug)]
 pub(crate) struct ConsentPrompt<P = ConsolePrompt<StandardConsole>> {
     prompt: P,
     paint: Paint,
+    width: Option<usize>,
 }
 
 impl ConsentPrompt {
@@ -19,16 +22,15 @@ impl ConsentPrompt {
         ConsentPrompt {
             prompt: ConsolePrompt::new(StandardConsole),
             paint: output.stderr,
+            width: output::width(io::stderr()),
         }
     }
 }
 
 impl<P: Prompt> Ask for ConsentPrompt<P> {
     fn ask(&mut self, question: &Question) -> Answer {
-        match self
-            .prompt
-            .ask(&screen(question, self.paint), "Run it with these rights?")
-        {
+        let screen = screen(question, self.paint, self.width);
+        match self.prompt.ask(&screen, "Run it with these rights?") {
             prompt::Answer::Yes => Answer::Yes,
             prompt::Answer::No => Answer::No,
             prompt::Answer::NotAsked(reason) => Answer::NotAsked(reason.to_owned()),
@@ -39,7 +41,7 @@ impl<P: Prompt> Ask for ConsentPrompt<P> {
 /// Most characters of a pod's own words on the screen of a question.
 const NAME: usize = 80;
 
-fn screen(question: &Question, paint: Paint) -> String {
+fn screen(question: &Question, paint: Paint, width: Option<usize>) -> String {
     let pod = paint.paint(STRONG, question.pod.escaped_within(NAME));
     let author = match question.author.escaped_within(NAME) {
         author if author.is_empty() => "by an unnamed author".to_owned(),
@@ -53,11 +55,11 @@ fn screen(question: &Question, paint: Paint) -> String {
     let mut list = |heading: &str, style, lines: &[String]| {
         if !lines.is_empty() {
             text.push_str(&format!("\n{}\n", paint.paint(style, heading)));
-            text.extend(lines.iter().map(|line| format!("  - {line}\n")));
+            text.extend(lines.iter().map(|line| wrap::item("  - ", line, width)));
         }
     };
     list(
-        "It may then, until it ends:",
+        "If you agree, it may until it ends:",
         STRONG,
         &question.explanation.allowed,
     );
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_question_names_what_is_granted_and_its_digests() {
-        let text = screen(&question(), Paint(false));
+        let text = screen(&question(), Paint(false), None);
         assert!(text.contains("  - spend at most 10 GLM\n"), "{text}");
         assert!(text.contains(&Digest::of("request").to_string()), "{text}");
         assert!(!text.contains("policy"), "{text}");
@@ -118,6 +120,7 @@ mod tests {
                 ..question()
             },
             Paint(false),
+            None,
         );
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
         assert_eq!(
@@ -135,6 +138,7 @@ mod tests {
         let mut prompt = ConsentPrompt {
             prompt: Nobody,
             paint: Paint(false),
+            width: None,
         };
         assert!(matches!(prompt.ask(&question()), Answer::NotAsked(_)));
     }

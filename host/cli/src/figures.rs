@@ -29,11 +29,12 @@ pub(crate) fn number(amount: Amount) -> String {
     }
 }
 
-/// `3.1 s`, `2 min 05 s`, `1 h 02 min`.
+/// `34 ms`, `3.1 s`, `2 min 05 s`, `1 h 02 min`.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0..60 => format!("{:.1} s", duration.as_secs_f64().min(59.9)),
+        0 => format!("{} ms", duration.subsec_millis()),
+        1..60 => format!("{:.1} s", duration.as_secs_f64().min(59.9)),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
@@ -65,7 +66,9 @@ mod tests {
     #[test]
     fn times_have_the_unit_that_fits() {
         for (milliseconds, shown) in [
-            (0, "0.0 s"),
+            (0, "0 ms"),
+            (34, "34 ms"),
+            (999, "999 ms"),
             (3_140, "3.1 s"),
             (59_990, "59.9 s"),
             (125_000, "2 min 05 s"),

@@ -5,7 +5,7 @@
 //! | [`cli`], [`commands`] | the command line; one file per command |
 //! | [`legacy`] | the original Sovr client's spelling |
 //! | [`exit`], [`failure`] | exit codes; errors on their way out |
-//! | [`output`], [`json`], [`table`], [`figures`] | how results and talk are written |
+//! | [`output`], [`json`], [`table`], [`wrap`], [`figures`] | how results and talk are written |
 //! | [`prompt`], [`consent_prompt`] | asking the user; the default says no |
 //! | [`progress`], [`summary`] | a run while it goes on, and at its end |
 //! | [`signals`] | Ctrl-C |
@@ -26,6 +26,7 @@ mod prompt;
 mod signals;
 mod summary;
 mod table;
+mod wrap;
 
 use std::process::ExitCode;
 

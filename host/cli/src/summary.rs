@@ -212,7 +212,7 @@ mod tests {
 
         task      provider   time  cost in GLM  attempts  result
         frame 0   sun       3.1 s       0.0031         1  accepted
-        frame 10  -         0.0 s            0         0  failed
+        frame 10  -          0 ms            0         0  failed
 
         render completed after 21.0 s, 0.0341 of 10 GLM spent
           outputs /pods/render/output

@@ -63,7 +63,11 @@ pub struct CompileLimits {
 impl Default for CompileLimits {
     /// Enough for the largest interpreters that are shipped as components (about 40 MB of wasm).
     fn default() -> Self {
-        Self { time: Duration::from_secs(90), memory: 2 << 30, code: 512 << 20 }
+        Self {
+            time: Duration::from_secs(90),
+            memory: 2 << 30,
+            code: 512 << 20,
+        }
     }
 }
 
@@ -150,7 +154,10 @@ impl Cache {
     /// # Errors
     /// The directory cannot be made, belongs to somebody else, or others may write to it.
     pub fn open(directory: &Path, key: [u8; 32]) -> Result<Self, CodeError> {
-        let unusable = |reason: String| CodeError::Directory { directory: directory.to_owned(), reason };
+        let unusable = |reason: String| CodeError::Directory {
+            directory: directory.to_owned(),
+            reason,
+        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -161,7 +168,9 @@ impl Cache {
             return Err(unusable("it belongs to another user".to_owned()));
         }
         if status.mode() & 0o022 != 0 {
-            return Err(unusable("others may write to it; take that right away with `chmod go-w`".to_owned()));
+            return Err(unusable(
+                "others may write to it; take that right away with `chmod go-w`".to_owned(),
+            ));
         }
         Ok(Self {
             directory: directory.to_owned(),
@@ -179,11 +188,19 @@ impl Cache {
         let (digest, size) = measure(wasm).await?;
         let examination = match self.known(&digest) {
             Some(examination) => examination,
-            None => self.examine_anew(&digest, &copy(wasm, digest).await?).await?,
+            None => {
+                self.examine_anew(&digest, &copy(wasm, digest).await?)
+                    .await?
+            }
         };
         // Without a fingerprint nothing can be compiled or loaded, which is told when that is attempted.
         let compiled = self.code_path(&digest).is_ok_and(|path| path.exists());
-        Ok(Examined { digest, size, examination, compiled })
+        Ok(Examined {
+            digest,
+            size,
+            examination,
+            compiled,
+        })
     }
 
     /// Native code for `wasm`; from the cache, or by a compile child. Reads the file from its beginning.
@@ -216,10 +233,16 @@ impl Cache {
             .prefix("new-")
             .tempfile_in(&self.directory)
             .map_err(|error| self.unusable(&error))?;
-        let code = entry.as_file().try_clone().map_err(|error| self.unusable(&error))?;
+        let code = entry
+            .as_file()
+            .try_clone()
+            .map_err(|error| self.unusable(&error))?;
         compile::compile(copy.into(), examination.kind, code.into(), limits).await?;
-        self.seal(entry.as_file(), &path).map_err(|error| self.unusable(&error))?;
-        entry.persist(&path).map_err(|error| self.unusable(&error.error))?;
+        self.seal(entry.as_file(), &path)
+            .map_err(|error| self.unusable(&error))?;
+        entry
+            .persist(&path)
+            .map_err(|error| self.unusable(&error.error))?;
         self.find(digest, purpose)
             .await?
             .ok_or_else(|| self.unusable(&io::Error::other("a new entry could not be read back")))
@@ -234,7 +257,11 @@ impl Cache {
         let path = self.code_path(&digest)?;
         let key = self.key.clone();
         let file = blocking(move || Ok(open_sealed(&path, &key))).await?;
-        Ok(file.map(|file| Compiled { file, examination, digest }))
+        Ok(file.map(|file| Compiled {
+            file,
+            examination,
+            digest,
+        }))
     }
 
     /// What an earlier examination found.
@@ -248,13 +275,19 @@ impl Cache {
         postcard::from_bytes(content).ok()
     }
 
-    async fn examine_anew(&self, digest: &Digest, copy: &File) -> Result<Examination, ExamineError> {
+    async fn examine_anew(
+        &self,
+        digest: &Digest,
+        copy: &File,
+    ) -> Result<Examination, ExamineError> {
         let examination = examine::examine(copy.try_clone()?.into()).await?;
         let path = self.examination_path(digest);
         let content = postcard::to_stdvec(&examination).map_err(io::Error::other)?;
         let mut mac = self.key.mac(EXAMINATION, &path);
         mac.update(&content);
-        let mut entry = tempfile::Builder::new().prefix("new-").tempfile_in(&self.directory)?;
+        let mut entry = tempfile::Builder::new()
+            .prefix("new-")
+            .tempfile_in(&self.directory)?;
         entry.write_all(&content)?;
         entry.write_all(&mac.finalize().into_bytes())?;
         entry.persist(&path).map_err(|error| error.error)?;
@@ -275,16 +308,23 @@ impl Cache {
 
     fn code_path(&self, digest: &Digest) -> Result<PathBuf, CodeError> {
         let fingerprint = self.fingerprint.get_or_init(|| {
-            engine::new().map(|engine| engine::fingerprint(&engine)).map_err(|error| format!("{error:#}"))
+            engine::new()
+                .map(|engine| engine::fingerprint(&engine))
+                .map_err(|error| format!("{error:#}"))
         });
         match fingerprint {
             Ok(fingerprint) => Ok(self.directory.join(format!("{digest}-{fingerprint}.code"))),
-            Err(reason) => Err(CodeError::Child(format!("the wasm engine does not work on this machine: {reason}"))),
+            Err(reason) => Err(CodeError::Child(format!(
+                "the wasm engine does not work on this machine: {reason}"
+            ))),
         }
     }
 
     fn unusable(&self, error: &io::Error) -> CodeError {
-        CodeError::Directory { directory: self.directory.clone(), reason: error.to_string() }
+        CodeError::Directory {
+            directory: self.directory.clone(),
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -321,23 +361,37 @@ fn fits(examination: &Examination, purpose: Purpose) -> Result<(), CodeError> {
     if purpose == Purpose::Script {
         return Err(CodeError::NotAComponent);
     }
-    let others: HashSet<&str> =
-        examination.imports.iter().map(|import| import.name.raw()).filter(|name| *name != PREVIEW1).collect();
+    let others: HashSet<&str> = examination
+        .imports
+        .iter()
+        .map(|import| import.name.raw())
+        .filter(|name| *name != PREVIEW1)
+        .collect();
     if let Some(other) = others.iter().min() {
         return Err(CodeError::Adapt(
-            format!("it imports from \"{other}\", and only {PREVIEW1} is offered to core modules").into(),
+            format!("it imports from \"{other}\", and only {PREVIEW1} is offered to core modules")
+                .into(),
         ));
     }
-    if !examination.exports.iter().any(|export| export.name.raw() == "_start") {
-        return Err(CodeError::Adapt("it exports no \"_start\"; build it as a program with a `main`".into()));
+    if !examination
+        .exports
+        .iter()
+        .any(|export| export.name.raw() == "_start")
+    {
+        return Err(CodeError::Adapt(
+            "it exports no \"_start\"; build it as a program with a `main`".into(),
+        ));
     }
     Ok(())
 }
 
 /// Opens an entry if its seal is right.
 fn open_sealed(path: &Path, key: &Key) -> Option<File> {
-    let file =
-        OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path).ok()?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .ok()?;
     let size = file.metadata().ok()?.len().checked_sub(SEAL as u64)?;
     let mut mac = key.mac(CODE, path);
     read_all(&file, size, |chunk| mac.update(chunk)).ok()?;
@@ -368,12 +422,15 @@ async fn measure(wasm: &File) -> Result<(Digest, u64), ExamineError> {
     let wasm = wasm.try_clone()?;
     let size = wasm.metadata()?.len();
     if size > WASM_MAX {
-        return Err(ExamineError::Limit(format!("it has {size} bytes, and at most {WASM_MAX} are read")));
+        return Err(ExamineError::Limit(format!(
+            "it has {size} bytes, and at most {WASM_MAX} are read"
+        )));
     }
     let mut beginning = [0; 8];
     let length = wasm.read_at(&mut beginning, 0)?;
     examine::check_magic(&beginning[..length])?;
-    let digest = blocking(move || Digest::of_reader(AtStart { file: &wasm, at: 0 }.take(WASM_MAX))).await?;
+    let digest =
+        blocking(move || Digest::of_reader(AtStart { file: &wasm, at: 0 }.take(WASM_MAX))).await?;
     Ok((digest, size))
 }
 
@@ -382,10 +439,16 @@ async fn measure(wasm: &File) -> Result<(Digest, u64), ExamineError> {
 async fn copy(wasm: &File, digest: Digest) -> Result<File, ExamineError> {
     let wasm = wasm.try_clone()?;
     Ok(blocking(move || {
-        let copy = File::from(memfd_create("wasm", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+        let copy = File::from(memfd_create(
+            "wasm",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?);
         let mut source = AtStart { file: &wasm, at: 0 }.take(WASM_MAX);
         io::copy(&mut source, &mut &copy)?;
-        fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        fcntl_add_seals(
+            &copy,
+            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+        )?;
         if Digest::of_reader(AtStart { file: &copy, at: 0 })? != digest {
             return Err(io::Error::other("it was changed while it was being read"));
         }
@@ -409,6 +472,10 @@ impl io::Read for AtStart<'_> {
 }
 
 /// Does what takes processor time or waits for a disk away from the threads that run tasks.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, ExamineError> {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ExamineError> {
+    Ok(tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)??)
 }

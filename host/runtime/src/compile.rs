@@ -45,20 +45,38 @@ pub(crate) async fn compile(
     code: OwnedFd,
     limits: &CompileLimits,
 ) -> Result<(), CodeError> {
-    let allowed = Allowed { time: limits.time, memory: limits.memory, file_size: limits.code, threads: true };
-    let answer: Result<(), Fault> =
-        errand::send(Role::Compile, &allowed.confinement(), vec![wasm, code], &Order { kind }, limits.time).await?;
+    let allowed = Allowed {
+        time: limits.time,
+        memory: limits.memory,
+        file_size: limits.code,
+        threads: true,
+    };
+    let answer: Result<(), Fault> = errand::send(
+        Role::Compile,
+        &allowed.confinement(),
+        vec![wasm, code],
+        &Order { kind },
+        limits.time,
+    )
+    .await?;
     answer.map_err(|fault| match fault {
         Fault::Adapt(why) => CodeError::Adapt(why),
         Fault::Compile(why) => CodeError::Compile(why),
-        Fault::TooLarge => CodeError::Limit(format!("the native code has more than {} bytes", limits.code)),
+        Fault::TooLarge => CodeError::Limit(format!(
+            "the native code has more than {} bytes",
+            limits.code
+        )),
         Fault::Io(why) => CodeError::Child(why),
     })
 }
 
 impl From<ErrandError> for CodeError {
     fn from(error: ErrandError) -> Self {
-        if error.is_limit() { Self::Limit(error.to_string()) } else { Self::Child(error.to_string()) }
+        if error.is_limit() {
+            Self::Limit(error.to_string())
+        } else {
+            Self::Child(error.to_string())
+        }
     }
 }
 
@@ -89,7 +107,10 @@ fn adapt(module: &[u8]) -> Result<Vec<u8>, String> {
     ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| {
-            encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)
+            encoder.adapter(
+                WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+                WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+            )
         })
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| format!("{error:#}"))

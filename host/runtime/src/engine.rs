@@ -47,10 +47,10 @@ fn config() -> Config {
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
         .wasm_component_model(true)
         .concurrency_support(false)
-        .wasm_multi_memory(false)
+        // Tail calls stay on: the JavaScript engine in components uses them. Multiple memories stay on: between two instances of one component, wasmtime puts an adapter module that has
+        // the memories of both. The limiter sums them all.
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
-        .wasm_tail_call(false)
         .wasm_stack_switching(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)

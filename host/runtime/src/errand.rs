@@ -71,7 +71,10 @@ pub(crate) enum ErrandError {
     #[error("it took more than the {} MiB of memory it was given", .0 >> 20)]
     Memory(u64),
     #[error("its process ended with {status}{}", said(.diagnostics))]
-    Died { status: ExitStatus, diagnostics: Untrusted },
+    Died {
+        status: ExitStatus,
+        diagnostics: Untrusted,
+    },
     #[error("its process answered wrongly: {0}")]
     Answer(FrameError),
     #[error("its process was lost: {0}")]
@@ -79,7 +82,11 @@ pub(crate) enum ErrandError {
 }
 
 fn said(diagnostics: &Untrusted) -> String {
-    if diagnostics.is_empty() { String::new() } else { format!(" and said: {}", diagnostics.block().trim_end()) }
+    if diagnostics.is_empty() {
+        String::new()
+    } else {
+        format!(" and said: {}", diagnostics.block().trim_end())
+    }
 }
 
 impl ErrandError {
@@ -133,8 +140,13 @@ async fn autopsy(mut child: Child, confinement: &Confinement, time: Duration) ->
     match signal {
         // The kernel's way to end a process that used up its processor time.
         Some(Signal::KILL | Signal::XCPU) => ErrandError::Time(time),
-        Some(Signal::ABORT) if diagnostics.contains(OUT_OF_MEMORY) => ErrandError::Memory(confinement.limits.data),
-        _ => ErrandError::Died { status, diagnostics: Untrusted::new(diagnostics) },
+        Some(Signal::ABORT) if diagnostics.contains(OUT_OF_MEMORY) => {
+            ErrandError::Memory(confinement.limits.data)
+        }
+        _ => ErrandError::Died {
+            status,
+            diagnostics: Untrusted::new(diagnostics),
+        },
     }
 }
 
@@ -142,7 +154,11 @@ async fn autopsy(mut child: Child, confinement: &Confinement, time: Duration) ->
 pub(crate) fn serve<Order: DeserializeOwned, Answer: Serialize>(
     work: impl FnOnce(Order, Vec<File>, &Confinement) -> Answer,
 ) -> ExitCode {
-    let Entered { mut channel, files, confinement } = match enter() {
+    let Entered {
+        mut channel,
+        files,
+        confinement,
+    } = match enter() {
         Ok(entered) => entered,
         Err(error) => {
             eprintln!("{error}");
@@ -151,7 +167,9 @@ pub(crate) fn serve<Order: DeserializeOwned, Answer: Serialize>(
     };
     let answered = frame::read(&mut channel, ORDER_MAX)
         .and_then(|order| order.ok_or(FrameError::Closed))
-        .and_then(|order| frame::write(&mut channel, &work(order, files, &confinement), ANSWER_MAX));
+        .and_then(|order| {
+            frame::write(&mut channel, &work(order, files, &confinement), ANSWER_MAX)
+        });
     match answered {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -26,8 +26,12 @@ pub const NAMES_MAX: usize = 4096;
 const TEXT_MAX: usize = 1 << 20;
 
 /// What one examination may take: the file itself, and a parser and validator that are linear in it.
-const ALLOWED: Allowed =
-    Allowed { time: Duration::from_secs(20), memory: 4 * WASM_MAX, file_size: 0, threads: false };
+const ALLOWED: Allowed = Allowed {
+    time: Duration::from_secs(20),
+    memory: 4 * WASM_MAX,
+    file_size: 0,
+    threads: false,
+};
 
 /// What kind of wasm file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,8 +84,14 @@ pub struct Producer {
 impl Name {
     fn parse(text: &str) -> Self {
         match text.rsplit_once('@') {
-            Some((name, version)) => Self { name: name.into(), version: Some(version.into()) },
-            None => Self { name: text.into(), version: None },
+            Some((name, version)) => Self {
+                name: name.into(),
+                version: Some(version.into()),
+            },
+            None => Self {
+                name: text.into(),
+                version: None,
+            },
         }
     }
 }
@@ -112,7 +122,11 @@ pub enum ExamineError {
 
 impl From<ErrandError> for ExamineError {
     fn from(error: ErrandError) -> Self {
-        if error.is_limit() { Self::Limit(error.to_string()) } else { Self::Child(error.to_string()) }
+        if error.is_limit() {
+            Self::Limit(error.to_string())
+        } else {
+            Self::Child(error.to_string())
+        }
     }
 }
 
@@ -121,10 +135,16 @@ pub(crate) fn check_magic(beginning: &[u8]) -> Result<(), ExamineError> {
     let hint = match beginning {
         [0, b'a', b's', b'm', ..] => return Ok(()),
         [] => "; it is empty",
-        [0x7f, b'E', b'L', b'F', ..] => "; it is native code, which is never taken from a pod. Ship the wasm it was made from",
+        [0x7f, b'E', b'L', b'F', ..] => {
+            "; it is native code, which is never taken from a pod. Ship the wasm it was made from"
+        }
         [b'P', b'K', 3, 4, ..] => "; it is a zip archive",
-        [b'(', ..] | [b';', b';', ..] => "; it looks like the text format. Convert it with `wasm-tools parse`",
-        [b'#', b'!', ..] => "; it is a script for an interpreter, which is not run. Build it as a component",
+        [b'(', ..] | [b';', b';', ..] => {
+            "; it looks like the text format. Convert it with `wasm-tools parse`"
+        }
+        [b'#', b'!', ..] => {
+            "; it is a script for an interpreter, which is not run. Build it as a component"
+        }
         _ => "",
     };
     Err(ExamineError::NotWasm { hint })
@@ -142,8 +162,14 @@ enum Fault {
 
 /// Examines a sealed copy of a file, in a child.
 pub(crate) async fn examine(wasm: OwnedFd) -> Result<Examination, ExamineError> {
-    let answer: Answer =
-        errand::send(Role::Examine, &ALLOWED.confinement(), vec![wasm], &(), ALLOWED.time).await?;
+    let answer: Answer = errand::send(
+        Role::Examine,
+        &ALLOWED.confinement(),
+        vec![wasm],
+        &(),
+        ALLOWED.time,
+    )
+    .await?;
     answer.map_err(|fault| match fault {
         Fault::Invalid(why) => ExamineError::Invalid(why),
         Fault::Limit(why) => ExamineError::Limit(why),
@@ -154,8 +180,11 @@ pub(crate) async fn examine(wasm: OwnedFd) -> Result<Examination, ExamineError> 
 /// The examine child.
 pub(crate) fn main() -> ExitCode {
     errand::serve(|(), files: Vec<File>, _| -> Answer {
-        let mut file = files.first().ok_or_else(|| Fault::Unreadable("no file was given".into()))?;
-        let wasm = errand::read_whole(&mut file).map_err(|error| Fault::Unreadable(error.to_string()))?;
+        let mut file = files
+            .first()
+            .ok_or_else(|| Fault::Unreadable("no file was given".into()))?;
+        let wasm =
+            errand::read_whole(&mut file).map_err(|error| Fault::Unreadable(error.to_string()))?;
         read(&wasm)
     })
 }
@@ -264,10 +293,14 @@ impl Found {
     fn count(&mut self, entries: usize, text: usize) -> Result<(), Fault> {
         self.text = self.text.saturating_add(text);
         if entries >= NAMES_MAX {
-            return Err(Fault::Limit(format!("it has more than {NAMES_MAX} imports, exports or producers")));
+            return Err(Fault::Limit(format!(
+                "it has more than {NAMES_MAX} imports, exports or producers"
+            )));
         }
         if self.text > TEXT_MAX {
-            return Err(Fault::Limit(format!("its names are longer than {TEXT_MAX} bytes together")));
+            return Err(Fault::Limit(format!(
+                "its names are longer than {TEXT_MAX} bytes together"
+            )));
         }
         Ok(())
     }
@@ -275,7 +308,9 @@ impl Found {
     fn import(&mut self, text: &str) -> Result<(), Fault> {
         let name = Name::parse(text);
         // Imports of one module stand together.
-        if self.examination.imports.last() != Some(&name) && !self.examination.imports.contains(&name) {
+        if self.examination.imports.last() != Some(&name)
+            && !self.examination.imports.contains(&name)
+        {
             self.count(self.examination.imports.len(), text.len())?;
             self.examination.imports.push(name);
         }
@@ -298,8 +333,11 @@ impl Found {
         // Those of the modules inside a component are the interesting ones: they name the language.
         for field in fields.into_iter().map_while(Result::ok) {
             for value in field.values.into_iter().map_while(Result::ok) {
-                let producer =
-                    Producer { field: field.name.into(), name: value.name.into(), version: value.version.into() };
+                let producer = Producer {
+                    field: field.name.into(),
+                    name: value.name.into(),
+                    version: value.version.into(),
+                };
                 if !self.examination.producers.contains(&producer) {
                     self.count(
                         self.examination.producers.len(),

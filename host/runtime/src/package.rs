@@ -88,7 +88,10 @@ pub struct PackageLimits {
 impl Default for PackageLimits {
     /// 1 GiB in 10,000 entries.
     fn default() -> Self {
-        Self { size: 1 << 30, entries: 10_000 }
+        Self {
+            size: 1 << 30,
+            entries: 10_000,
+        }
     }
 }
 
@@ -151,7 +154,11 @@ pub enum Refusal {
 
 impl From<ErrandError> for PackageError {
     fn from(error: ErrandError) -> Self {
-        if error.is_limit() { Self::Limit(error.to_string()) } else { Self::Child(error.to_string()) }
+        if error.is_limit() {
+            Self::Limit(error.to_string())
+        } else {
+            Self::Child(error.to_string())
+        }
     }
 }
 
@@ -181,17 +188,38 @@ impl From<Refusal> for Fault {
 ///
 /// # Errors
 /// The package is refused, or the machine failed.
-pub async fn unpack(package: File, directory: &Path, limits: PackageLimits) -> Result<Manifest, PackageError> {
-    let unusable = |reason: String| PackageError::Directory { directory: directory.to_owned(), reason };
+pub async fn unpack(
+    package: File,
+    directory: &Path,
+    limits: PackageLimits,
+) -> Result<Manifest, PackageError> {
+    let unusable = |reason: String| PackageError::Directory {
+        directory: directory.to_owned(),
+        reason,
+    };
     let mut inside = std::fs::read_dir(directory).map_err(|error| unusable(error.to_string()))?;
     if inside.next().is_some() {
         return Err(unusable("it is not empty".to_owned()));
     }
     let directory = std::path::absolute(directory).map_err(|error| unusable(error.to_string()))?;
-    let allowed = Allowed { time: TIME, memory: MEMORY, file_size: limits.size, threads: false };
-    let confinement = Confinement { write: vec![directory], ..allowed.confinement() };
-    let answer: Answer =
-        errand::send(Role::Unpack, &confinement, vec![package.into()], &Order { limits }, TIME).await?;
+    let allowed = Allowed {
+        time: TIME,
+        memory: MEMORY,
+        file_size: limits.size,
+        threads: false,
+    };
+    let confinement = Confinement {
+        write: vec![directory],
+        ..allowed.confinement()
+    };
+    let answer: Answer = errand::send(
+        Role::Unpack,
+        &confinement,
+        vec![package.into()],
+        &Order { limits },
+        TIME,
+    )
+    .await?;
     answer.map_err(|fault| match fault {
         Fault::Refused(refusal) => PackageError::Refused(refusal),
         Fault::Io(reason) => PackageError::Child(reason),
@@ -201,10 +229,13 @@ pub async fn unpack(package: File, directory: &Path, limits: PackageLimits) -> R
 /// The unpack child.
 pub(crate) fn main() -> ExitCode {
     errand::serve(|order: Order, files: Vec<File>, confinement| -> Answer {
-        let (Some(package), Some(directory)) = (files.into_iter().next(), confinement.write.first()) else {
+        let (Some(package), Some(directory)) =
+            (files.into_iter().next(), confinement.write.first())
+        else {
             return Err(Fault::Io("a package and a directory are needed".to_owned()));
         };
         let entries = archive::unpack(package, directory, order.limits)?;
-        manifest::read(&entries.manifest, &entries.files).map_err(|why| Refusal::Manifest(why.into()).into())
+        manifest::read(&entries.manifest, &entries.files)
+            .map_err(|why| Refusal::Manifest(why.into()).into())
     })
 }

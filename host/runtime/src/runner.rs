@@ -128,7 +128,7 @@ async fn run(start: Start, files: &[std::fs::File], broker: &Broker, cancelled: 
         script,
         ticker: _ticker,
     } = loaded;
-    broker.ready();
+    broker.ready().await;
     limits::apply(&mut store, time, |guest| &mut guest.limiter);
     let ended = tokio::select! {
         biased;

@@ -172,16 +172,32 @@ impl Work {
     /// # Errors
     /// The process cannot be started, or arguments and environment are longer than 1 MiB.
     pub async fn start(request: WorkRequest) -> Result<Self, WorkError> {
-        let WorkRequest { code, args, env, volumes, limits } = request;
-        let code_size = code.metadata().map_err(|error| WorkError::Channel(FrameError::Io(error)))?.len();
+        let WorkRequest {
+            code,
+            args,
+            env,
+            volumes,
+            limits,
+        } = request;
+        let code_size = code
+            .metadata()
+            .map_err(|error| WorkError::Channel(FrameError::Io(error)))?
+            .len();
         let paths = |writable| {
-            volumes.iter().filter(|volume| volume.writable == writable).map(|volume| volume.host.clone()).collect()
+            volumes
+                .iter()
+                .filter(|volume| volume.writable == writable)
+                .map(|volume| volume.host.clone())
+                .collect()
         };
         let confinement = Confinement {
             read: paths(false),
             write: paths(true),
             limits: ProcessLimits {
-                data: limits.memory.saturating_add(code_size).saturating_add(OVERHEAD),
+                data: limits
+                    .memory
+                    .saturating_add(code_size)
+                    .saturating_add(OVERHEAD),
                 address_space: ADDRESS_SPACE,
                 file_size: limits.file_size,
                 open_files: OPEN_FILES + limits::HOST_OBJECTS as u64,
@@ -191,7 +207,12 @@ impl Work {
         };
         let mut child = sovr_sandbox::spawn(Role::Work, &confinement, vec![code.into()])?;
         let mut channel = child.take_channel();
-        let order = Order { args, env, volumes, limits };
+        let order = Order {
+            args,
+            env,
+            volumes,
+            limits,
+        };
         match frame::send(&mut channel, &order, ORDER_MAX).await {
             // That it ended already is told by the first message that does not come.
             Ok(()) | Err(FrameError::Closed) => {}
@@ -263,7 +284,10 @@ impl Work {
     }
 
     fn count(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, WorkEnd> {
-        self.output = self.output.checked_sub(bytes.len() as u64).ok_or(WorkEnd::Limit(Limit::Log))?;
+        self.output = self
+            .output
+            .checked_sub(bytes.len() as u64)
+            .ok_or(WorkEnd::Limit(Limit::Log))?;
         Ok(bytes)
     }
 
@@ -275,7 +299,10 @@ impl Work {
             Err(_) => "closed its channel".to_owned(),
         };
         let diagnostics = self.child.diagnostics();
-        broken(format!("its process ended ({status}) {}", diagnostics.trim_end()))
+        broken(format!(
+            "its process ended ({status}) {}",
+            diagnostics.trim_end()
+        ))
     }
 
     /// Id of the process.

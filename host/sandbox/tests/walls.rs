@@ -380,16 +380,10 @@ fn a_growing_file_ends_at_its_limit() {
 }
 
 fn open_files_end_at_their_limit() {
-    let file = || OwnedFd::from(File::open("/dev/null").unwrap());
-    assert_eq!(
-        attempt_with(
-            Role::Work,
-            &nothing(),
-            vec![file()],
-            Attempt::DuplicateWithoutEnd
-        ),
-        Err(libc::EMFILE)
-    );
+    let file = vec![OwnedFd::from(File::open("/dev/null").unwrap())];
+    let more = attempt_with(Role::Work, &nothing(), file, Attempt::DuplicateWithoutEnd);
+    // Beside the standard three, the channel and the file itself.
+    assert_eq!(more, Ok(limits().open_files - 5));
 }
 
 fn processor_time_ends_at_its_limit() {

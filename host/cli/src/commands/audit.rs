@@ -9,7 +9,7 @@ use sovr_capability::{Home, RunId, Untrusted};
 
 use crate::exit::Exit;
 use crate::failure::{self, Usage};
-use crate::figures::count;
+use crate::figures::{count, number};
 use crate::output::{BAD, GOOD, Output};
 use crate::table::{Align, Table};
 
@@ -155,7 +155,7 @@ fn list(home: &Home, limit: usize, output: Output) -> anyhow::Result<Exit> {
             row.run.clone(),
             word(&row.pod),
             ended,
-            word(&row.cost),
+            row.cost.as_ref().map_or("-".to_owned(), cost),
             row.refused.to_string(),
             row.lines.to_string(),
         ];
@@ -172,6 +172,10 @@ fn list(home: &Home, limit: usize, output: Output) -> anyhow::Result<Exit> {
         ));
     }
     Ok(Exit::Ok)
+}
+
+fn cost(text: &Untrusted) -> String {
+    text.raw().parse().map_or_else(|_| text.escaped(), number)
 }
 
 fn row(home: &Home, run: &RunId) -> Row {

@@ -8,6 +8,7 @@ use super::PodArgs;
 use super::survey::{Survey, full_name};
 use crate::exit::Exit;
 use crate::output::{CARE, FAINT, Output, STRONG};
+use crate::wrap;
 
 /// Show what a pod is and what it asks for
 ///
@@ -166,7 +167,11 @@ fn render(survey: &Survey, output: Output) -> String {
     ] {
         if !lines.is_empty() {
             text.push_str(&format!("\n{}\n", paint.paint(style, heading)));
-            text.extend(lines.iter().map(|line| format!("  {line}\n")));
+            text.extend(
+                lines
+                    .iter()
+                    .map(|line| wrap::item("  ", line, output.width())),
+            );
         }
     }
     text

@@ -1,4 +1,4 @@
-//! `check`, `inspect`, `doctor`, `consent list`, `audit`: they tell, and leave no trace.
+//! `check`, `inspect`, `doctor`: they tell, and neither run a pod nor agree to one.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,17 +6,33 @@ use std::os::unix::fs::symlink;
 use crate::place::Place;
 
 #[test]
-fn a_good_pod_is_found_good_and_nothing_is_written() {
+fn a_good_pod_is_found_good_without_running_it() {
     let place = Place::new();
     place.template("hello-world");
+    for words in [&["check", "hello-world"][..], &["inspect", "hello-world"]] {
+        let given = place.run(words);
+        assert_eq!(
+            (given.code, given.stderr.as_str()),
+            (Some(0), ""),
+            "{given}"
+        );
+    }
+    for words in [&["audit", "--json"][..], &["consent", "list", "--json"]] {
+        assert_eq!(place.run(words).json(), serde_json::json!([]));
+    }
+    assert!(!place.path("hello-world/logs").exists() && !place.path("hello-world/output").exists());
+}
+
+#[test]
+fn doctor_and_empty_lists_leave_no_trace() {
+    let place = Place::new();
     for words in [
-        &["check", "hello-world"][..],
-        &["inspect", "hello-world"],
+        &["doctor"][..],
         &["consent", "list"],
+        &["consent", "revoke", "--all"],
         &["audit"],
     ] {
-        let given = place.run(words);
-        assert_eq!(given.code, Some(0), "{given}");
+        place.run(words);
     }
     assert!(!place.path("home").exists());
 }

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Child, Stdio};
+use std::ptr::{null, null_mut};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::place::Place;
 
@@ -25,15 +24,7 @@ struct Person {
 impl Person {
     /// Starts the program with standard input and standard error on a terminal.
     fn at(place: &Place, words: &[&str]) -> Person {
-        let controller: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
-        let terminal = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
+        let (controller, terminal) = pseudoterminal();
         let child = place
             .command(words)
             .env("TERM", "xterm")
@@ -42,7 +33,7 @@ impl Person {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let keyboard = File::from(controller);
+        let keyboard = controller;
         let mut eyes = keyboard.try_clone().unwrap();
         let (sender, screen) = channel();
         std::thread::spawn(move || {
@@ -92,6 +83,22 @@ impl Person {
             self.seen.push_str(&String::from_utf8_lossy(&chunk));
         }
         (code, self.seen, stdout)
+    }
+}
+
+/// The two ends of a terminal: the person's and the program's.
+fn pseudoterminal() -> (File, File) {
+    let (mut controller, mut terminal) = (-1, -1);
+    // SAFETY: both are places for a descriptor; name, settings and size are left out, which null says.
+    let failed =
+        unsafe { libc::openpty(&mut controller, &mut terminal, null_mut(), null(), null()) };
+    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the call has just made both descriptors, and nobody else owns them.
+    unsafe {
+        (
+            File::from(OwnedFd::from_raw_fd(controller)),
+            File::from(OwnedFd::from_raw_fd(terminal)),
+        )
     }
 }
 

@@ -133,20 +133,25 @@ impl Shared {
     }
 
     pub(crate) fn take(&self, worker: u64, provider: &Provider) -> Next {
-        self.change(|state| {
-            let assignment = state.board.take(worker, provider);
-            if let Some(live) = state.workers.get_mut(&worker) {
-                live.busy = assignment.is_some();
+        let mut state = self.look();
+        let assignment = state.board.take(worker, provider);
+        let busy = assignment.is_some();
+        let was_busy = state
+            .workers
+            .get_mut(&worker)
+            .map(|live| std::mem::replace(&mut live.busy, busy));
+        // Asking in vain is no news: workers that wait would wake each other for ever.
+        if busy || was_busy == Some(true) {
+            self.tell();
+        }
+        match assignment {
+            Some(assignment) => {
+                state.memory.worked(provider);
+                Next::Task(assignment)
             }
-            match assignment {
-                Some(assignment) => {
-                    state.memory.worked(provider);
-                    Next::Task(assignment)
-                }
-                None if state.board.waiting().next().is_some() => Next::NotForYou,
-                None => Next::Nothing,
-            }
-        })
+            None if state.board.waiting().next().is_some() => Next::NotForYou,
+            None => Next::Nothing,
+        }
     }
 
     pub(crate) fn summary(&self) -> Summary {

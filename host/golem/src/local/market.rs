@@ -146,6 +146,10 @@ impl Market for LocalMarket {
     }
 
     fn patience(&self, suits: &dyn Fn(&NodeId) -> bool) -> Duration {
+        if self.told.is_none() {
+            // `next` has more to say.
+            return Duration::MAX;
+        }
         let comes = |candidate: &&Arc<Candidate>| suits(&candidate.node.provider.id) && candidate.may_come();
         match self.candidates.iter().find(comes) {
             Some(_) => Duration::MAX,

@@ -36,11 +36,19 @@ pub(super) struct Unpacked {
 }
 
 /// Unpacks an archive into an empty directory.
-pub(super) fn unpack(package: File, directory: &Path, limits: PackageLimits) -> Result<Unpacked, Fault> {
+pub(super) fn unpack(
+    package: File,
+    directory: &Path,
+    limits: PackageLimits,
+) -> Result<Unpacked, Fault> {
     let mut archive = ZipArchive::new(package).map_err(unreadable)?;
     let entries = archive.len() as u64;
     if entries > limits.entries {
-        return Err(Refusal::Entries { entries, most: limits.entries }.into());
+        return Err(Refusal::Entries {
+            entries,
+            most: limits.entries,
+        }
+        .into());
     }
     // The reader keeps only the last entry of a name.
     if archive.has_duplicate_names() {
@@ -51,7 +59,10 @@ pub(super) fn unpack(package: File, directory: &Path, limits: PackageLimits) -> 
         return Err(Refusal::Archive("entries share their bytes".into()).into());
     }
 
-    let mut unpacked = Unpacked { manifest: Vec::new(), files: HashSet::new() };
+    let mut unpacked = Unpacked {
+        manifest: Vec::new(),
+        files: HashSet::new(),
+    };
     let mut left = limits.size;
     for (index, name) in names.into_iter().enumerate() {
         let mut entry = archive.by_index(index).map_err(unreadable)?;
@@ -63,8 +74,11 @@ pub(super) fn unpack(package: File, directory: &Path, limits: PackageLimits) -> 
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|error| failed(&name, &error))?;
         }
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&name, &error))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|error| failed(&name, &error))?;
         left -= copy(&mut entry, left, limits.size, |bytes| {
             file.write_all(bytes).map_err(|error| failed(&name, &error))
         })
@@ -73,15 +87,20 @@ pub(super) fn unpack(package: File, directory: &Path, limits: PackageLimits) -> 
     }
 
     if !unpacked.files.contains(MANIFEST) {
-        return Err(Refusal::Manifest("is missing; it must lie at the top of the archive".into()).into());
+        return Err(
+            Refusal::Manifest("is missing; it must lie at the top of the archive".into()).into(),
+        );
     }
-    let manifest = File::open(directory.join(MANIFEST)).map_err(|error| failed(MANIFEST, &error))?;
+    let manifest =
+        File::open(directory.join(MANIFEST)).map_err(|error| failed(MANIFEST, &error))?;
     manifest
         .take(MANIFEST_MAX + 1)
         .read_to_end(&mut unpacked.manifest)
         .map_err(|error| failed(MANIFEST, &error))?;
     if unpacked.manifest.len() as u64 > MANIFEST_MAX {
-        return Err(Refusal::Manifest(format!("is longer than {MANIFEST_MAX} bytes").into()).into());
+        return Err(
+            Refusal::Manifest(format!("is longer than {MANIFEST_MAX} bytes").into()).into(),
+        );
     }
     Ok(unpacked)
 }
@@ -110,7 +129,9 @@ fn copy(
     let mut buffer = vec![0; 64 << 10];
     let mut copied = 0;
     loop {
-        let read = entry.read(&mut buffer).map_err(|error| Copying::Damaged(error.to_string()))?;
+        let read = entry
+            .read(&mut buffer)
+            .map_err(|error| Copying::Damaged(error.to_string()))?;
         if read == 0 {
             return Ok(copied);
         }
@@ -133,25 +154,44 @@ fn check(archive: &mut ZipArchive<File>) -> Result<Vec<String>, Fault> {
             let name = String::from_utf8_lossy(entry.name_raw());
             return Err(refuse(&name, "has a name that is not UTF-8").into());
         };
-        let kind = if name.ends_with('/') { Kind::Directory } else { Kind::File };
-        let expected = if kind == Kind::Directory { DIRECTORY } else { REGULAR };
+        let kind = if name.ends_with('/') {
+            Kind::Directory
+        } else {
+            Kind::File
+        };
+        let expected = if kind == Kind::Directory {
+            DIRECTORY
+        } else {
+            REGULAR
+        };
         match entry.unix_mode().map(|mode| mode & KIND) {
             // Archives made elsewhere have no kind.
             None | Some(0) => {}
             Some(found) if found == expected => {}
             Some(_) => {
-                return Err(refuse(name, "is neither a plain file nor a directory, such as a symbolic link").into());
+                return Err(refuse(
+                    name,
+                    "is neither a plain file nor a directory, such as a symbolic link",
+                )
+                .into());
             }
         }
         if entry.encrypted() {
             return Err(refuse(name, "is encrypted").into());
         }
-        if !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
+        if !matches!(
+            entry.compression(),
+            CompressionMethod::Stored | CompressionMethod::Deflated
+        ) {
             return Err(refuse(name, "is compressed in another way than by deflate").into());
         }
         let plain = name.strip_suffix('/').unwrap_or(name);
         super::manifest::check_path(plain).map_err(|reason| refuse(name, reason))?;
-        if plain.len() > NAME_MAX || plain.split('/').any(|component| component.len() > COMPONENT_MAX) {
+        if plain.len() > NAME_MAX
+            || plain
+                .split('/')
+                .any(|component| component.len() > COMPONENT_MAX)
+        {
             return Err(refuse(name, "has too long a name").into());
         }
         let lower = plain.to_lowercase();
@@ -163,7 +203,13 @@ fn check(archive: &mut ZipArchive<File>) -> Result<Vec<String>, Fault> {
         match seen.insert(lower, kind) {
             None => {}
             Some(Kind::Directory) if kind == Kind::Directory => {}
-            Some(_) => return Err(refuse(name, "differs from another entry only in case, or is a file and a directory").into()),
+            Some(_) => {
+                return Err(refuse(
+                    name,
+                    "differs from another entry only in case, or is a file and a directory",
+                )
+                .into());
+            }
         }
         names.push(plain.to_owned());
     }
@@ -177,7 +223,10 @@ enum Kind {
 }
 
 fn refuse(name: &str, reason: impl Into<String>) -> Refusal {
-    Refusal::Entry { name: name.into(), reason: reason.into() }
+    Refusal::Entry {
+        name: name.into(),
+        reason: reason.into(),
+    }
 }
 
 fn unreadable(error: zip::result::ZipError) -> Fault {
@@ -185,5 +234,8 @@ fn unreadable(error: zip::result::ZipError) -> Fault {
 }
 
 fn failed(name: &str, error: &std::io::Error) -> Fault {
-    Fault::Io(format!("cannot write \"{}\": {error}", sovr_capability::Untrusted::from(name).escaped()))
+    Fault::Io(format!(
+        "cannot write \"{}\": {error}",
+        sovr_capability::Untrusted::from(name).escaped()
+    ))
 }

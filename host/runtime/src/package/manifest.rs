@@ -36,18 +36,24 @@ enum DocumentMountPoint {
 
 /// Reads a manifest. The error continues the sentence "its manifest.json …".
 pub(super) fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, String> {
-    let document: Document = serde_json::from_slice(content).map_err(|error| format!("cannot be read: {error}"))?;
+    let document: Document =
+        serde_json::from_slice(content).map_err(|error| format!("cannot be read: {error}"))?;
     if let Some(runtime) = document.runtime.filter(|runtime| runtime != "wasi") {
-        return Err(format!("asks for the runtime \"{runtime}\", and only \"wasi\" is offered"));
+        return Err(format!(
+            "asks for the runtime \"{runtime}\", and only \"wasi\" is offered"
+        ));
     }
     if document.entry_points.is_empty() {
         return Err("names no entry point".to_owned());
     }
     let mut entry_points: Vec<EntryPoint> = Vec::new();
     for DocumentEntryPoint { id, wasm_path } in document.entry_points {
-        check_path(&wasm_path).map_err(|reason| format!("names the module \"{wasm_path}\", which {reason}"))?;
+        check_path(&wasm_path)
+            .map_err(|reason| format!("names the module \"{wasm_path}\", which {reason}"))?;
         if !files.contains(&wasm_path) {
-            return Err(format!("names the module \"{wasm_path}\", which is not in the package"));
+            return Err(format!(
+                "names the module \"{wasm_path}\", which is not in the package"
+            ));
         }
         if entry_points.iter().any(|other| other.id == id) {
             return Err(format!("names the entry point \"{id}\" twice"));
@@ -64,14 +70,20 @@ pub(super) fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, 
         };
         let relative = path.strip_prefix('/').unwrap_or(&path);
         let relative = relative.strip_suffix('/').unwrap_or(relative);
-        check_path(relative).map_err(|reason| format!("names the mount point \"{path}\", which {reason}"))?;
+        check_path(relative)
+            .map_err(|reason| format!("names the mount point \"{path}\", which {reason}"))?;
         let path = format!("/{relative}");
         if mount_points.iter().any(|other| other.path == path) {
             return Err(format!("names the mount point \"{path}\" twice"));
         }
         mount_points.push(MountPoint { path, access });
     }
-    Ok(Manifest { id: document.id, name: document.name, entry_points, mount_points })
+    Ok(Manifest {
+        id: document.id,
+        name: document.name,
+        entry_points,
+        mount_points,
+    })
 }
 
 /// Whether this is a relative path that stays where it is joined to, on every system. The error continues a sentence
@@ -111,9 +123,16 @@ mod tests {
                 "mount-points": [{"ro": "input"}, {"rw": "/golem/work"}, {"wo": "output/"}, {"private": "cache"}]}"#,
         )
         .unwrap();
-        assert_eq!(manifest.entry_point("hello").unwrap().wasm_path, "hello.wasm");
+        assert_eq!(
+            manifest.entry_point("hello").unwrap().wasm_path,
+            "hello.wasm"
+        );
         assert!(manifest.entry_point("other").is_none());
-        let points: Vec<_> = manifest.mount_points.iter().map(|point| (point.path.as_str(), point.access)).collect();
+        let points: Vec<_> = manifest
+            .mount_points
+            .iter()
+            .map(|point| (point.path.as_str(), point.access))
+            .collect();
         assert_eq!(
             points,
             [

@@ -146,10 +146,15 @@ impl Broker {
 
     /// Waits for room.
     pub(crate) async fn has_room(&self) {
+        self.written(|state| state.size < ROOM).await;
+    }
+
+    /// Waits until so much is written that `enough` holds.
+    async fn written(&self, enough: impl Fn(&State) -> bool) {
         loop {
             // Registered before looking, so that what is written in between is not missed.
             let written = self.0.written.notified();
-            if self.room() > 0 {
+            if enough(&self.state()) {
                 return;
             }
             written.await;
@@ -180,9 +185,11 @@ impl Broker {
         self.0.queued.notify_one();
     }
 
-    /// Says that the guest starts now.
-    pub(crate) fn ready(&self) {
+    /// Says that the guest starts now. The broker counts the time from then on, so this is not queued behind whatever
+    /// the guest does first: a guest that is stuck in a system call holds this process's only thread.
+    pub(crate) async fn ready(&self) {
         self.send(&FromRunner::Ready { version: VERSION });
+        self.written(|state| state.size == 0).await;
     }
 
     /// Says how it ended, after everything before.

@@ -43,12 +43,18 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    let Entered { mut channel, files, .. } = enter()?;
+    let Entered {
+        mut channel, files, ..
+    } = enter()?;
     let order: Order = frame::read(&mut channel, ORDER_MAX)?.ok_or(FrameError::Closed)?;
     let code = files.into_iter().next().ok_or("no code was given")?;
     let parent = Parent(Arc::new(Mutex::new(channel)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let end = runtime.block_on(run(&order, &code, &parent)).unwrap_or_else(|end| end);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let end = runtime
+        .block_on(run(&order, &code, &parent))
+        .unwrap_or_else(|end| end);
     parent.tell(&Message::End(end))?;
     Ok(())
 }
@@ -62,36 +68,49 @@ struct Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 async fn run(order: &Order, code: &File, parent: &Parent) -> Result<WorkEnd, WorkEnd> {
-    let engine = engine::new().map_err(|error| broken(format!("cannot make the wasm engine: {error:#}")))?;
+    let engine =
+        engine::new().map_err(|error| broken(format!("cannot make the wasm engine: {error:#}")))?;
     // SAFETY: the parent gives what its cache made or verified, and the cache compiles with this same engine.
     let component = unsafe { engine::load(&engine, code) }
         .map_err(|error| broken(format!("cannot load the compiled code: {error:#}")))?;
     let mut linker = Linker::new(&engine);
-    wasi::link(&mut linker, &component).map_err(|error| broken(format!("cannot link WASI: {error:#}")))?;
+    wasi::link(&mut linker, &component)
+        .map_err(|error| broken(format!("cannot link WASI: {error:#}")))?;
     let program = linker
         .instantiate_pre(&component)
         .and_then(CommandPre::new)
         .map_err(|error| WorkEnd::Refused(Untrusted::new(cut(format!("{error:#}"), REASON))))?;
-    let _ticker = Ticker::start(&engine).map_err(|error| broken(format!("cannot start the clock: {error}")))?;
+    let _ticker = Ticker::start(&engine)
+        .map_err(|error| broken(format!("cannot start the clock: {error}")))?;
     let guest = Guest {
-        wasi: context(order, parent).map_err(|error| broken(format!("cannot open the volumes: {error:#}")))?,
+        wasi: context(order, parent)
+            .map_err(|error| broken(format!("cannot open the volumes: {error:#}")))?,
         table: limits::host_objects(),
         limiter: Limiter::new(order.limits.memory),
     };
     let mut store = Store::new(&engine, guest);
-    parent.tell(&Message::Ready).map_err(|error| broken(error.to_string()))?;
+    parent
+        .tell(&Message::Ready)
+        .map_err(|error| broken(error.to_string()))?;
     let ended = call(&mut store, &program, order.limits.time).await;
     Ok(end_of(ended, &store.data().limiter))
 }
 
 fn context(order: &Order, parent: &Parent) -> wasmtime::Result<WasiCtx> {
     let allowance = Allowance::new(order.limits.output);
-    let printer = |message| Printer { message, parent: parent.clone(), allowance: allowance.clone() };
+    let printer = |message| Printer {
+        message,
+        parent: parent.clone(),
+        allowance: allowance.clone(),
+    };
     let mut wasi = WasiCtx::builder();
     wasi.args(&order.args)
         .envs(&order.env)
@@ -101,7 +120,11 @@ fn context(order: &Order, parent: &Parent) -> wasmtime::Result<WasiCtx> {
         .max_random_size(limits::RANDOM_BYTES)
         .allow_blocking_current_thread(true);
     for volume in &order.volumes {
-        let access = if volume.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        let access = if volume.writable {
+            FsPerms::ReadWrite
+        } else {
+            FsPerms::ReadOnly
+        };
         wasi.preopened_dir(&volume.host, &volume.guest, access)?;
     }
     Ok(wasi.build())
@@ -119,7 +142,9 @@ async fn call(
         program.wasi_cli_run().call_run(store).await
     };
     // For a guest that waits. One that computes is trapped.
-    tokio::time::timeout(time, called).await.unwrap_or_else(|_| Err(Limit::Time.into()))
+    tokio::time::timeout(time, called)
+        .await
+        .unwrap_or_else(|_| Err(Limit::Time.into()))
 }
 
 fn end_of(ended: wasmtime::Result<Result<(), ()>>, limiter: &Limiter) -> WorkEnd {
@@ -186,9 +211,15 @@ impl OutputStream for Printer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let fits = self.allowance.take_up_to(bytes.len());
         for chunk in bytes[..fits].chunks(CHUNK) {
-            self.parent.tell(&(self.message)(chunk.to_vec())).map_err(|error| StreamError::Trap(error.into()))?;
+            self.parent
+                .tell(&(self.message)(chunk.to_vec()))
+                .map_err(|error| StreamError::Trap(error.into()))?;
         }
-        if fits < bytes.len() { Err(StreamError::Trap(Limit::Log.into())) } else { Ok(()) }
+        if fits < bytes.len() {
+            Err(StreamError::Trap(Limit::Log.into()))
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> StreamResult<()> {

@@ -35,7 +35,11 @@ crate::tests!(
 const KEY: [u8; 32] = [7; 32];
 
 /// With these a child that is needed fails.
-const NO_TIME: CompileLimits = CompileLimits { time: Duration::ZERO, memory: 1 << 30, code: 1 << 30 };
+const NO_TIME: CompileLimits = CompileLimits {
+    time: Duration::ZERO,
+    memory: 1 << 30,
+    code: 1 << 30,
+};
 
 struct Place {
     directory: tempfile::TempDir,
@@ -59,7 +63,9 @@ impl Place {
     }
 
     fn compile(&self, wasm: &[u8], limits: &CompileLimits) -> Result<Compiled, CodeError> {
-        run(self.cache.get_or_compile(&file(wasm), Purpose::Work, limits))
+        run(self
+            .cache
+            .get_or_compile(&file(wasm), Purpose::Work, limits))
     }
 }
 
@@ -77,7 +83,10 @@ fn hello() -> Vec<u8> {
 
 fn a_second_use_needs_no_child() {
     let place = place();
-    assert!(place.compile(&hello(), &NO_TIME).unwrap_err().is_limit(), "an empty cache gave code");
+    assert!(
+        place.compile(&hello(), &NO_TIME).unwrap_err().is_limit(),
+        "an empty cache gave code"
+    );
     let first = place.compile(&hello(), &CompileLimits::default()).unwrap();
     let second = place.compile(&hello(), &NO_TIME).unwrap();
     assert_eq!(first.digest, second.digest);
@@ -106,11 +115,19 @@ fn a_tampered_entry_is_refused_and_made_anew() {
     let entry = place.entry("code");
     let good = fs::read(&entry).unwrap();
     // The first byte, one in the middle, the last of the code, and the seal's ends.
-    let places: [fn(usize) -> usize; 5] =
-        [|_| 0, |length| length / 2, |length| length - 33, |length| length - 32, |length| length - 1];
+    let places: [fn(usize) -> usize; 5] = [
+        |_| 0,
+        |length| length / 2,
+        |length| length - 33,
+        |length| length - 32,
+        |length| length - 1,
+    ];
     for place_in_file in places {
         change(&entry, place_in_file);
-        assert!(place.compile(&hello(), &NO_TIME).unwrap_err().is_limit(), "tampered code was given");
+        assert!(
+            place.compile(&hello(), &NO_TIME).unwrap_err().is_limit(),
+            "tampered code was given"
+        );
         place.compile(&hello(), &CompileLimits::default()).unwrap();
         assert_eq!(fs::read(&entry).unwrap().len(), good.len());
         place.compile(&hello(), &NO_TIME).unwrap();
@@ -124,7 +141,10 @@ fn a_torn_entry_is_refused_and_made_anew() {
     let good = fs::read(&entry).unwrap();
     for length in [0, 31, 32, good.len() / 2, good.len() - 1] {
         fs::write(&entry, &good[..length]).unwrap();
-        assert!(place.compile(&hello(), &NO_TIME).unwrap_err().is_limit(), "{length} bytes of code were given");
+        assert!(
+            place.compile(&hello(), &NO_TIME).unwrap_err().is_limit(),
+            "{length} bytes of code were given"
+        );
     }
     place.compile(&hello(), &CompileLimits::default()).unwrap();
     place.compile(&hello(), &NO_TIME).unwrap();
@@ -136,9 +156,16 @@ fn an_entry_under_another_name_is_refused() {
     place.compile(&hello(), &CompileLimits::default()).unwrap();
     let hello_entry = place.entry("code");
     place.compile(&other, &CompileLimits::default()).unwrap();
-    let other_entry = place.entries("code").into_iter().find(|path| *path != hello_entry).unwrap();
+    let other_entry = place
+        .entries("code")
+        .into_iter()
+        .find(|path| *path != hello_entry)
+        .unwrap();
     fs::copy(&hello_entry, &other_entry).unwrap();
-    assert!(place.compile(&other, &NO_TIME).unwrap_err().is_limit(), "the code of another program was given");
+    assert!(
+        place.compile(&other, &NO_TIME).unwrap_err().is_limit(),
+        "the code of another program was given"
+    );
     place.compile(&hello(), &NO_TIME).unwrap();
 }
 
@@ -168,21 +195,32 @@ fn a_directory_that_others_can_write_to_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let error = Cache::open(directory.path(), KEY).unwrap_err();
-    assert!(error.to_string().ends_with("others may write to it; take that right away with `chmod go-w`"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with("others may write to it; take that right away with `chmod go-w`"),
+        "{error}"
+    );
 }
 
 fn a_compile_bomb_ends_at_its_deadline() {
     let place = place();
     let bomb = Program::new().with_locals(49_000).wasm();
     assert!(bomb.len() < 2 << 20, "{} bytes", bomb.len());
-    let limits = CompileLimits { time: Duration::from_secs(2), ..CompileLimits::default() };
+    let limits = CompileLimits {
+        time: Duration::from_secs(2),
+        ..CompileLimits::default()
+    };
     let before = resident();
     run(place.cache.examine(&file(&bomb))).unwrap();
     let since = Instant::now();
     let error = place.compile(&bomb, &limits).unwrap_err();
     let took = since.elapsed();
     assert!(error.is_limit(), "{error}");
-    assert_eq!(error.to_string(), "compiling was stopped: it took longer than the 2s it was given");
+    assert_eq!(
+        error.to_string(),
+        "compiling was stopped: it took longer than the 2s it was given"
+    );
     assert!(took < limits.time + Duration::from_millis(500), "{took:?}");
     let grown = resident().saturating_sub(before);
     assert!(grown < 32 << 20, "this process grew by {grown} bytes");
@@ -191,24 +229,44 @@ fn a_compile_bomb_ends_at_its_deadline() {
 
 /// Bytes of memory this process holds.
 fn resident() -> u64 {
-    let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let pages: u64 = fs::read_to_string("/proc/self/statm")
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     pages * 4096
 }
 
 fn a_compiler_that_needs_too_much_memory_ends() {
     let place = place();
     let bomb = Program::new().with_locals(20_000).wasm();
-    let limits = CompileLimits { memory: 24 << 20, ..CompileLimits::default() };
+    let limits = CompileLimits {
+        memory: 24 << 20,
+        ..CompileLimits::default()
+    };
     let error = place.compile(&bomb, &limits).unwrap_err();
-    assert_eq!(error.to_string(), "compiling was stopped: it took more than the 24 MiB of memory it was given");
+    assert_eq!(
+        error.to_string(),
+        "compiling was stopped: it took more than the 24 MiB of memory it was given"
+    );
     assert!(error.is_limit());
 }
 
 fn code_that_is_too_large_is_refused() {
     let place = place();
-    let limits = CompileLimits { code: 4096, ..CompileLimits::default() };
+    let limits = CompileLimits {
+        code: 4096,
+        ..CompileLimits::default()
+    };
     let error = place.compile(&hello(), &limits).unwrap_err();
-    assert!(error.to_string().contains("compiling was stopped: the native code has more than 4096 bytes"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("compiling was stopped: the native code has more than 4096 bytes"),
+        "{error}"
+    );
     assert!(error.is_limit());
     assert!(place.entries("code").is_empty());
 }
@@ -221,7 +279,12 @@ fn many_who_want_the_same_code_compile_it_once() {
         let one = || place.cache.get_or_compile(&wasm, Purpose::Work, &limits);
         let since = Instant::now();
         let all = futures::future::join_all([one(), one(), one(), one()]).await;
-        (all.into_iter().map(|compiled| compiled.unwrap().digest).collect::<Vec<_>>(), since.elapsed())
+        (
+            all.into_iter()
+                .map(|compiled| compiled.unwrap().digest)
+                .collect::<Vec<_>>(),
+            since.elapsed(),
+        )
     });
     assert_eq!(digests.0.len(), 4);
     assert_eq!(place.entries("code").len(), 1);
@@ -229,18 +292,29 @@ fn many_who_want_the_same_code_compile_it_once() {
 
 fn a_core_module_is_no_script() {
     let place = place();
-    let error =
-        run(place.cache.get_or_compile(&file(&hello()), Purpose::Script, &CompileLimits::default())).unwrap_err();
+    let error = run(place.cache.get_or_compile(
+        &file(&hello()),
+        Purpose::Script,
+        &CompileLimits::default(),
+    ))
+    .unwrap_err();
     assert!(matches!(error, CodeError::NotAComponent), "{error}");
     // Nor when it was compiled for something else.
     place.compile(&hello(), &CompileLimits::default()).unwrap();
-    let error = run(place.cache.get_or_compile(&file(&hello()), Purpose::Script, &NO_TIME)).unwrap_err();
+    let error = run(place
+        .cache
+        .get_or_compile(&file(&hello()), Purpose::Script, &NO_TIME))
+    .unwrap_err();
     assert!(matches!(error, CodeError::NotAComponent), "{error}");
 }
 
 fn a_core_module_with_other_imports_is_refused_by_name() {
-    let error =
-        place().compile(&Program::new().importing_from_elsewhere().wasm(), &CompileLimits::default()).unwrap_err();
+    let error = place()
+        .compile(
+            &Program::new().importing_from_elsewhere().wasm(),
+            &CompileLimits::default(),
+        )
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "this core module cannot be made into a component: it imports from \"env\", and only wasi_snapshot_preview1 \
@@ -249,19 +323,41 @@ fn a_core_module_with_other_imports_is_refused_by_name() {
 }
 
 fn a_core_module_without_a_program_is_refused() {
-    let error = place().compile(&Program::new().without_start().wasm(), &CompileLimits::default()).unwrap_err();
-    assert!(error.to_string().contains("it exports no \"_start\""), "{error}");
+    let error = place()
+        .compile(
+            &Program::new().without_start().wasm(),
+            &CompileLimits::default(),
+        )
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("it exports no \"_start\""),
+        "{error}"
+    );
 }
 
 fn an_examination_tells_what_a_component_needs() {
     let place = place();
-    let examined = run(place.cache.examine(&file(&component_importing("acme:games/chess@1.2.3")))).unwrap();
-    let [import] = &examined.examination.imports[..] else { panic!("{examined:?}") };
+    let examined = run(place
+        .cache
+        .examine(&file(&component_importing("acme:games/chess@1.2.3"))))
+    .unwrap();
+    let [import] = &examined.examination.imports[..] else {
+        panic!("{examined:?}")
+    };
     assert_eq!(examined.examination.kind, Kind::Component);
     assert_eq!(import.name.raw(), "acme:games/chess");
     assert_eq!(import.version.as_ref().unwrap().raw(), "1.2.3");
-    let [producer] = &examined.examination.producers[..] else { panic!("{examined:?}") };
-    assert_eq!([producer.field.raw(), producer.name.raw(), producer.version.raw()], ["language", "by hand", "1"]);
+    let [producer] = &examined.examination.producers[..] else {
+        panic!("{examined:?}")
+    };
+    assert_eq!(
+        [
+            producer.field.raw(),
+            producer.name.raw(),
+            producer.version.raw()
+        ],
+        ["language", "by hand", "1"]
+    );
     assert!(!examined.compiled);
 }
 
@@ -269,9 +365,15 @@ fn an_examination_tells_what_a_module_needs() {
     let examined = run(place().cache.examine(&file(&hello()))).unwrap();
     assert_eq!(examined.examination.kind, Kind::Module);
     let names = |names: &[sovr_runtime::examine::Name]| {
-        names.iter().map(|name| name.name.raw().to_owned()).collect::<Vec<_>>()
+        names
+            .iter()
+            .map(|name| name.name.raw().to_owned())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names(&examined.examination.imports), ["wasi_snapshot_preview1"]);
+    assert_eq!(
+        names(&examined.examination.imports),
+        ["wasi_snapshot_preview1"]
+    );
     assert_eq!(names(&examined.examination.exports), ["memory", "_start"]);
 }
 
@@ -279,18 +381,27 @@ fn what_is_no_wasm_is_told_with_a_hint() {
     let place = place();
     for (content, hint) in [
         (&b""[..], "; it is empty"),
-        (b"(component)", "; it looks like the text format. Convert it with `wasm-tools parse`"),
+        (
+            b"(component)",
+            "; it looks like the text format. Convert it with `wasm-tools parse`",
+        ),
         (
             b"\x7fELF\x02\x01\x01",
             "; it is native code, which is never taken from a pod. Ship the wasm it was made from",
         ),
         (b"PK\x03\x04", "; it is a zip archive"),
-        (b"#!/bin/sh", "; it is a script for an interpreter, which is not run. Build it as a component"),
+        (
+            b"#!/bin/sh",
+            "; it is a script for an interpreter, which is not run. Build it as a component",
+        ),
         (b"hello", ""),
         (b"\0as", ""),
     ] {
         let error = run(place.cache.examine(&file(content))).unwrap_err();
-        assert_eq!(error.to_string(), format!("this is not WebAssembly in its binary form{hint}"));
+        assert_eq!(
+            error.to_string(),
+            format!("this is not WebAssembly in its binary form{hint}")
+        );
     }
     assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 0);
 }
@@ -298,7 +409,11 @@ fn what_is_no_wasm_is_told_with_a_hint() {
 fn invalid_wasm_is_refused_with_the_place() {
     let place = place();
     let whole = hello();
-    for wasm in [&whole[..whole.len() / 2], b"\0asm\x01\0\0\0\xff", b"\0asm\x63\0\0\0"] {
+    for wasm in [
+        &whole[..whole.len() / 2],
+        b"\0asm\x01\0\0\0\xff",
+        b"\0asm\x63\0\0\0",
+    ] {
         let error = run(place.cache.examine(&file(wasm))).unwrap_err();
         assert!(matches!(error, ExamineError::Invalid(_)), "{error}");
         assert!(error.to_string().contains("at offset 0x"), "{error}");
@@ -324,7 +439,11 @@ fn names_without_end_are_refused() {
     types.ty().function([], []);
     let mut imports = wasm_encoder::ImportSection::new();
     for number in 0..10_000 {
-        imports.import(&format!("module-{number}"), "f", wasm_encoder::EntityType::Function(0));
+        imports.import(
+            &format!("module-{number}"),
+            "f",
+            wasm_encoder::EntityType::Function(0),
+        );
     }
     wasm.section(&types).section(&imports);
     let error = run(place().cache.examine(&file(&wasm.finish()))).unwrap_err();

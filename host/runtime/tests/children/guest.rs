@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Write as _;
 
 use wasm_encoder::{
-    CodeSection, Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection, ConstExpr, DataSection,
-    EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, InstanceType, InstructionSink,
-    MemArg, MemorySection, MemoryType, Module, PrimitiveValType, ProducersField, ProducersSection, StartSection,
-    TypeSection, ValType,
+    CodeSection, Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection,
+    ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    ImportSection, InstanceType, InstructionSink, MemArg, MemorySection, MemoryType, Module,
+    PrimitiveValType, ProducersField, ProducersSection, StartSection, TypeSection, ValType,
 };
 
 /// What guests import from preview 1, and where. `_start` follows.
@@ -16,7 +16,11 @@ const IMPORTS: &[(&str, &[ValType], &[ValType])] = {
     &[
         ("fd_write", &[I32, I32, I32, I32], &[I32]),
         ("fd_read", &[I32, I32, I32, I32], &[I32]),
-        ("path_open", &[I32, I32, I32, I32, I32, I64, I64, I32, I32], &[I32]),
+        (
+            "path_open",
+            &[I32, I32, I32, I32, I32, I64, I64, I32, I32],
+            &[I32],
+        ),
         ("proc_exit", &[I32], &[]),
         ("poll_oneoff", &[I32, I32, I32, I32], &[I32]),
         ("environ_sizes_get", &[I32, I32], &[I32]),
@@ -52,7 +56,11 @@ pub(crate) struct Program {
 }
 
 fn word(offset: i32) -> MemArg {
-    MemArg { offset: u64::from(offset.unsigned_abs()), align: 2, memory_index: 0 }
+    MemArg {
+        offset: u64::from(offset.unsigned_abs()),
+        align: 2,
+        memory_index: 0,
+    }
 }
 
 impl Program {
@@ -104,7 +112,13 @@ impl Program {
     pub(crate) fn print(mut self, descriptor: i32, text: &str) -> Self {
         let (at, length) = self.text(text);
         self.vector(at, length);
-        self.code().i32_const(0).i32_const(descriptor).i32_const(VECTOR).i32_const(1).i32_const(COUNT).call(FD_WRITE);
+        self.code()
+            .i32_const(0)
+            .i32_const(descriptor)
+            .i32_const(VECTOR)
+            .i32_const(1)
+            .i32_const(COUNT)
+            .call(FD_WRITE);
         self.check();
         self
     }
@@ -218,14 +232,21 @@ impl Program {
     }
 
     pub(crate) fn loop_for_ever(mut self) -> Self {
-        self.code().loop_(wasm_encoder::BlockType::Empty).br(0).end();
+        self.code()
+            .loop_(wasm_encoder::BlockType::Empty)
+            .br(0)
+            .end();
         self
     }
 
     /// Waits for an hour.
     pub(crate) fn sleep(mut self) -> Self {
         // A subscription to the monotonic clock: kind at 8, clock at 16, timeout at 24.
-        let doubleword = |offset: i32| MemArg { offset: u64::from(offset.unsigned_abs()), align: 3, memory_index: 0 };
+        let doubleword = |offset: i32| MemArg {
+            offset: u64::from(offset.unsigned_abs()),
+            align: 3,
+            memory_index: 0,
+        };
         self.code()
             .i32_const(0)
             .i32_const(1)
@@ -259,7 +280,12 @@ impl Program {
     /// Loops in the function that runs when the module is instantiated.
     pub(crate) fn loop_before_start(mut self) -> Self {
         let mut before = Function::new([]);
-        before.instructions().loop_(wasm_encoder::BlockType::Empty).br(0).end().end();
+        before
+            .instructions()
+            .loop_(wasm_encoder::BlockType::Empty)
+            .br(0)
+            .end()
+            .end();
         self.before = Some(before);
         self
     }
@@ -270,12 +296,18 @@ impl Program {
         let mut code = before.instructions();
         for local in 0..count {
             // From different places, so that they are not found to be the same.
-            let place = MemArg { offset: u64::from(local) * 4, align: 2, memory_index: 0 };
+            let place = MemArg {
+                offset: u64::from(local) * 4,
+                align: 2,
+                memory_index: 0,
+            };
             code.i32_const(0).i32_load(place).local_set(local);
         }
         // Each branch is a place to which all the others are carried.
         for local in 0..count {
-            code.local_get(local).if_(wasm_encoder::BlockType::Empty).end();
+            code.local_get(local)
+                .if_(wasm_encoder::BlockType::Empty)
+                .end();
         }
         code.i32_const(0);
         for local in 0..count {
@@ -306,8 +338,14 @@ impl Program {
         let mut types = TypeSection::new();
         let mut imports = ImportSection::new();
         for (index, (name, parameters, results)) in IMPORTS.iter().enumerate() {
-            types.ty().function(parameters.iter().copied(), results.iter().copied());
-            imports.import("wasi_snapshot_preview1", name, EntityType::Function(u32::try_from(index).unwrap()));
+            types
+                .ty()
+                .function(parameters.iter().copied(), results.iter().copied());
+            imports.import(
+                "wasi_snapshot_preview1",
+                name,
+                EntityType::Function(u32::try_from(index).unwrap()),
+            );
         }
         let nothing = types.len();
         types.ty().function([], []);
@@ -338,9 +376,16 @@ impl Program {
         data.active(0, &ConstExpr::i32_const(TEXTS), self.texts.iter().copied());
 
         let mut module = Module::new();
-        module.section(&types).section(&imports).section(&functions).section(&memories).section(&exports);
+        module
+            .section(&types)
+            .section(&imports)
+            .section(&functions)
+            .section(&memories)
+            .section(&exports);
         if self.before.is_some() {
-            module.section(&StartSection { function_index: start + 1 });
+            module.section(&StartSection {
+                function_index: start + 1,
+            });
         }
         module.section(&code).section(&data).section(&producers());
         module.finish()
@@ -358,14 +403,21 @@ fn producers() -> ProducersSection {
 /// A component that imports `interface` with one function, and does nothing.
 pub(crate) fn component_importing(interface: &str) -> Vec<u8> {
     let mut instance = InstanceType::new();
-    instance.ty().function().params([("n", PrimitiveValType::U32)]).result(None);
+    instance
+        .ty()
+        .function()
+        .params([("n", PrimitiveValType::U32)])
+        .result(None);
     instance.export("go", ComponentTypeRef::Func(0));
     let mut types = ComponentTypeSection::new();
     types.instance(&instance);
     let mut imports = ComponentImportSection::new();
     imports.import(interface, ComponentTypeRef::Instance(0));
     let mut component = Component::new();
-    component.section(&types).section(&imports).section(&producers());
+    component
+        .section(&types)
+        .section(&imports)
+        .section(&producers());
     component.finish()
 }
 

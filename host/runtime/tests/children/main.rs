@@ -49,5 +49,9 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         .enable_all()
         .build()
         .unwrap()
-        .block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("it took too long") })
+        .block_on(async {
+            tokio::time::timeout(PATIENCE, future)
+                .await
+                .expect("it took too long")
+        })
 }

@@ -33,7 +33,10 @@ crate::tests!(
 const MANIFEST: &str = r#"{"id": "x", "name": "hello", "entry-points": [{"id": "hello", "wasm-path": "bin/hello.wasm"}],
     "mount-points": [{"rw": "golem/work"}]}"#;
 
-const DEFAULT: PackageLimits = PackageLimits { size: 1 << 20, entries: 100 };
+const DEFAULT: PackageLimits = PackageLimits {
+    size: 1 << 20,
+    entries: 100,
+};
 
 fn options() -> SimpleFileOptions {
     SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
@@ -53,7 +56,11 @@ fn put(zip: &mut ZipWriter<Cursor<Vec<u8>>>, name: &str, content: &[u8]) {
     zip.write_all(content).unwrap();
 }
 
-fn unpack_into(directory: &Path, package: &[u8], limits: PackageLimits) -> Result<Manifest, PackageError> {
+fn unpack_into(
+    directory: &Path,
+    package: &[u8],
+    limits: PackageLimits,
+) -> Result<Manifest, PackageError> {
     run(unpack(file(package), directory, limits))
 }
 
@@ -80,7 +87,10 @@ fn rename(mut package: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
             found += 1;
         }
     }
-    assert_eq!(found, 2, "a name stands before the data and in the directory");
+    assert_eq!(
+        found, 2,
+        "a name stands before the data and in the directory"
+    );
     package
 }
 
@@ -91,25 +101,61 @@ fn a_package_is_unpacked() {
         put(zip, "deep/er/file", &[7; 100_000]);
     });
     let manifest = unpack_into(directory.path(), &package, DEFAULT).unwrap();
-    assert_eq!(manifest.entry_point("hello").unwrap().wasm_path, "bin/hello.wasm");
-    assert_eq!((manifest.mount_points[0].path.as_str(), manifest.mount_points[0].access), ("/golem/work", Access::ReadWrite));
-    assert_eq!(fs::read(directory.path().join("bin/hello.wasm")).unwrap(), b"\0asm");
-    assert_eq!(fs::read(directory.path().join("deep/er/file")).unwrap(), [7; 100_000]);
+    assert_eq!(
+        manifest.entry_point("hello").unwrap().wasm_path,
+        "bin/hello.wasm"
+    );
+    assert_eq!(
+        (
+            manifest.mount_points[0].path.as_str(),
+            manifest.mount_points[0].access
+        ),
+        ("/golem/work", Access::ReadWrite)
+    );
+    assert_eq!(
+        fs::read(directory.path().join("bin/hello.wasm")).unwrap(),
+        b"\0asm"
+    );
+    assert_eq!(
+        fs::read(directory.path().join("deep/er/file")).unwrap(),
+        [7; 100_000]
+    );
     assert!(directory.path().join("empty").is_dir());
 }
 
 fn a_name_that_leads_out_is_refused() {
     for name in [
-        "../evil", "a/../../evil", "/etc/evil", "./evil", "a//evil", "..", "..\\evil", "C:\\evil", "a\nb", "a\u{1b}[2J",
+        "../evil",
+        "a/../../evil",
+        "/etc/evil",
+        "./evil",
+        "a//evil",
+        "..",
+        "..\\evil",
+        "C:\\evil",
+        "a\nb",
+        "a\u{1b}[2J",
     ] {
         let safe = "S".repeat(name.len());
-        let package = rename(archive(|zip| put(zip, &safe, b"evil")), safe.as_bytes(), name.as_bytes());
+        let package = rename(
+            archive(|zip| put(zip, &safe, b"evil")),
+            safe.as_bytes(),
+            name.as_bytes(),
+        );
         let refusal = refusal(&package);
-        assert!(matches!(refusal, Refusal::Entry { .. }), "{name}: {refusal:?}");
+        assert!(
+            matches!(refusal, Refusal::Entry { .. }),
+            "{name}: {refusal:?}"
+        );
         assert!(!refusal.to_string().contains(['\n', '\u{1b}']), "{refusal}");
     }
     assert_eq!(
-        refusal(&rename(archive(|zip| put(zip, "SS/evil", b"evil")), b"SS/evil", b"../evil")).to_string(),
+        refusal(&rename(
+            archive(|zip| put(zip, "SS/evil", b"evil")),
+            b"SS/evil",
+            b"../evil"
+        ))
+        .to_string(),
         "the entry \"../evil\" has \".\" or \"..\" in its path"
     );
 }
@@ -128,16 +174,23 @@ fn a_symbolic_link_is_refused() {
 fn a_device_is_refused() {
     // The upper half of the external attributes is the Unix mode, as it stands in the directory of the archive.
     let package = archive(|zip| {
-        zip.start_file("device", options().unix_permissions(0o644)).unwrap();
+        zip.start_file("device", options().unix_permissions(0o644))
+            .unwrap();
         zip.write_all(b"x").unwrap();
     });
     let regular = (0o100_644_u32 << 16).to_le_bytes();
     for kind in [0o020_000_u32, 0o060_000, 0o010_000, 0o140_000, 0o120_000] {
         let changed = ((kind | 0o644) << 16).to_le_bytes();
         let mut package = package.clone();
-        let at = package.windows(4).rposition(|window| window == regular).unwrap();
+        let at = package
+            .windows(4)
+            .rposition(|window| window == regular)
+            .unwrap();
         package[at..at + 4].copy_from_slice(&changed);
-        assert!(matches!(refusal(&package), Refusal::Entry { .. }), "{kind:o}");
+        assert!(
+            matches!(refusal(&package), Refusal::Entry { .. }),
+            "{kind:o}"
+        );
     }
 }
 
@@ -150,14 +203,31 @@ fn names_that_are_one_are_refused() {
         });
         refusal(&rename(package, safe.as_bytes(), name.as_bytes())).to_string()
     };
-    assert_eq!(with("scene"), "it is not a zip archive that can be read: two entries have the same name");
-    assert_eq!(with("bin/HELLO.wasm"), "the entry \"bin/HELLO.wasm\" differs from another entry only in case, or is a file and a directory");
-    assert_eq!(with("scene/x"), "the entry \"scene/x\" lies beneath a file of the archive");
+    assert_eq!(
+        with("scene"),
+        "it is not a zip archive that can be read: two entries have the same name"
+    );
+    assert_eq!(
+        with("bin/HELLO.wasm"),
+        "the entry \"bin/HELLO.wasm\" differs from another entry only in case, or is a file and a directory"
+    );
+    assert_eq!(
+        with("scene/x"),
+        "the entry \"scene/x\" lies beneath a file of the archive"
+    );
 }
 
 fn a_name_that_is_not_utf_8_is_refused() {
-    let package = rename(archive(|zip| put(zip, "SSSS", b"x")), b"SSSS", b"a\xff\xfeb");
-    assert!(refusal(&package).to_string().contains("has a name that is not UTF-8"));
+    let package = rename(
+        archive(|zip| put(zip, "SSSS", b"x")),
+        b"SSSS",
+        b"a\xff\xfeb",
+    );
+    assert!(
+        refusal(&package)
+            .to_string()
+            .contains("has a name that is not UTF-8")
+    );
 }
 
 fn a_bomb_is_refused_by_what_comes_out() {
@@ -189,7 +259,13 @@ fn a_lie_about_the_size_is_no_way_around() {
     }
     assert_ne!(lying, package);
     let refusal = refusal(&lying);
-    assert!(matches!(refusal, Refusal::Size { .. } | Refusal::Entry { .. } | Refusal::Archive(_)), "{refusal:?}");
+    assert!(
+        matches!(
+            refusal,
+            Refusal::Size { .. } | Refusal::Entry { .. } | Refusal::Archive(_)
+        ),
+        "{refusal:?}"
+    );
 }
 
 fn too_many_entries_are_refused() {
@@ -198,7 +274,13 @@ fn too_many_entries_are_refused() {
             put(zip, &format!("file-{number}"), b"");
         }
     });
-    assert_eq!(refusal(&package), Refusal::Entries { entries: DEFAULT.entries + 2, most: DEFAULT.entries });
+    assert_eq!(
+        refusal(&package),
+        Refusal::Entries {
+            entries: DEFAULT.entries + 2,
+            most: DEFAULT.entries
+        }
+    );
 }
 
 fn entries_that_share_bytes_are_refused() {
@@ -208,7 +290,10 @@ fn entries_that_share_bytes_are_refused() {
         put(zip, "other", &[1; 1000]);
     });
     let directory_entry = |name: &[u8]| {
-        let at = package.windows(name.len()).rposition(|window| window == name).unwrap();
+        let at = package
+            .windows(name.len())
+            .rposition(|window| window == name)
+            .unwrap();
         // The name comes 46 bytes after the entry's beginning, the place of its data 4 bytes before the name.
         at - 4
     };
@@ -220,12 +305,21 @@ fn entries_that_share_bytes_are_refused() {
 }
 
 fn a_damaged_entry_is_refused() {
-    let content: Vec<u8> = (0..5000_u32).map(|number| (number * number >> 3) as u8).collect();
+    let content: Vec<u8> = (0..5000_u32)
+        .map(|number| (number * number >> 3) as u8)
+        .collect();
     let mut package = archive(|zip| put(zip, "data", &content));
-    let at = package.windows(4).position(|window| window == b"data").unwrap() + 1000;
+    let at = package
+        .windows(4)
+        .position(|window| window == b"data")
+        .unwrap()
+        + 1000;
     package[at] ^= 0xff;
     let refusal = refusal(&package).to_string();
-    assert!(refusal.starts_with("the entry \"data\" cannot be unpacked: "), "{refusal}");
+    assert!(
+        refusal.starts_with("the entry \"data\" cannot be unpacked: "),
+        "{refusal}"
+    );
 }
 
 fn what_is_no_archive_is_refused() {
@@ -236,7 +330,10 @@ fn what_is_no_archive_is_refused() {
 
 fn a_package_without_a_manifest_is_refused() {
     let package = rename(archive(|_| ()), b"manifest.json", b"manifest.jsox");
-    assert_eq!(refusal(&package).to_string(), "its manifest.json is missing; it must lie at the top of the archive");
+    assert_eq!(
+        refusal(&package).to_string(),
+        "its manifest.json is missing; it must lie at the top of the archive"
+    );
 }
 
 fn a_manifest_that_names_what_is_not_there_is_refused() {
@@ -259,10 +356,14 @@ fn nothing_is_executable() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let package = archive(|zip| {
-        zip.start_file("tool", options().unix_permissions(0o4755)).unwrap();
+        zip.start_file("tool", options().unix_permissions(0o4755))
+            .unwrap();
         zip.write_all(b"#!/bin/sh").unwrap();
     });
     unpack_into(directory.path(), &package, DEFAULT).unwrap();
-    let mode = fs::metadata(directory.path().join("tool")).unwrap().permissions().mode();
+    let mode = fs::metadata(directory.path().join("tool"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7111, 0, "{mode:o}");
 }

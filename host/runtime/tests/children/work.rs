@@ -32,15 +32,24 @@ crate::tests!(
     output_that_nobody_takes_does_not_keep_a_work_alive,
 );
 
-const LIMITS: WorkLimits =
-    WorkLimits { memory: 64 << 20, time: Duration::from_secs(60), output: 1 << 20, file_size: 1 << 20 };
+const LIMITS: WorkLimits = WorkLimits {
+    memory: 64 << 20,
+    time: Duration::from_secs(60),
+    output: 1 << 20,
+    file_size: 1 << 20,
+};
 
-const SHORT: WorkLimits = WorkLimits { time: Duration::from_millis(300), ..LIMITS };
+const SHORT: WorkLimits = WorkLimits {
+    time: Duration::from_millis(300),
+    ..LIMITS
+};
 
 fn compile(wasm: &[u8]) -> File {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path(), [7; 32]).unwrap();
-    run(cache.get_or_compile(&file(wasm), Purpose::Work, &CompileLimits::default())).unwrap().file
+    run(cache.get_or_compile(&file(wasm), Purpose::Work, &CompileLimits::default()))
+        .unwrap()
+        .file
 }
 
 fn request(program: Program, volumes: &[(&Path, &str, bool)], limits: WorkLimits) -> WorkRequest {
@@ -69,7 +78,11 @@ async fn finish(mut work: Work) -> (String, String, WorkEnd) {
             WorkEvent::Stderr(bytes) => stderr.extend(bytes),
             WorkEvent::End(end) => {
                 assert_eq!(work.next().await, None);
-                return (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap(), end);
+                return (
+                    String::from_utf8(stdout).unwrap(),
+                    String::from_utf8(stderr).unwrap(),
+                    end,
+                );
             }
         }
     }
@@ -85,15 +98,24 @@ fn end_with(program: Program, limits: WorkLimits) -> WorkEnd {
 
 fn output_and_exit_code_arrive() {
     // WASI 0.2 has two exit codes: the adapter makes 1 of every failure.
-    let program = Program::new().print(1, "to stdout\n").print(2, "to stderr\n").exit(7);
+    let program = Program::new()
+        .print(1, "to stdout\n")
+        .print(2, "to stderr\n")
+        .exit(7);
     let (stdout, stderr, end) = outcome(request(program, &[], LIMITS));
-    assert_eq!((stdout.as_str(), stderr.as_str(), end), ("to stdout\n", "to stderr\n", WorkEnd::Exited(1)));
+    assert_eq!(
+        (stdout.as_str(), stderr.as_str(), end),
+        ("to stdout\n", "to stderr\n", WorkEnd::Exited(1))
+    );
     assert_eq!(end_with(Program::new().exit(0), LIMITS), WorkEnd::Exited(0));
     assert_eq!(end_with(Program::new(), LIMITS), WorkEnd::Exited(0));
 }
 
 fn the_environment_is_what_was_given() {
-    assert_eq!(end_with(Program::new().exit_with_environment(), LIMITS), WorkEnd::Exited(0));
+    assert_eq!(
+        end_with(Program::new().exit_with_environment(), LIMITS),
+        WorkEnd::Exited(0)
+    );
     let mut with = request(Program::new().exit_with_environment(), &[], LIMITS);
     with.env = vec![("A".to_owned(), "1".to_owned())];
     assert_eq!(outcome(with).2, WorkEnd::Exited(1));
@@ -102,12 +124,21 @@ fn the_environment_is_what_was_given() {
 fn volumes_are_read_and_written() {
     let (resource, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(resource.path().join("scene"), "a bunny").unwrap();
-    let program =
-        Program::new().print_file(FIRST_VOLUME, "scene").write_file(FIRST_VOLUME + 1, "out0000.png", "a picture");
-    let volumes = [(resource.path(), "/golem/resource", false), (work.path(), "/golem/work", true)];
+    let program = Program::new().print_file(FIRST_VOLUME, "scene").write_file(
+        FIRST_VOLUME + 1,
+        "out0000.png",
+        "a picture",
+    );
+    let volumes = [
+        (resource.path(), "/golem/resource", false),
+        (work.path(), "/golem/work", true),
+    ];
     let (stdout, _, end) = outcome(request(program, &volumes, LIMITS));
     assert_eq!((stdout.as_str(), end), ("a bunny", WorkEnd::Exited(0)));
-    assert_eq!(fs::read(work.path().join("out0000.png")).unwrap(), b"a picture");
+    assert_eq!(
+        fs::read(work.path().join("out0000.png")).unwrap(),
+        b"a picture"
+    );
 }
 
 fn a_read_only_volume_cannot_be_written() {
@@ -115,7 +146,11 @@ fn a_read_only_volume_cannot_be_written() {
     fs::write(volume.path().join("scene"), "a bunny").unwrap();
     for path in ["scene", "new"] {
         let program = Program::new().write_file(FIRST_VOLUME, path, "x");
-        let (_, _, end) = outcome(request(program, &[(volume.path(), "/golem/resource", false)], LIMITS));
+        let (_, _, end) = outcome(request(
+            program,
+            &[(volume.path(), "/golem/resource", false)],
+            LIMITS,
+        ));
         assert_eq!(end, WorkEnd::Exited(1), "{path}");
     }
     assert_eq!(fs::read(volume.path().join("scene")).unwrap(), b"a bunny");
@@ -127,14 +162,22 @@ fn nothing_outside_a_volume_can_be_opened() {
     let volume = parent.path().join("volume");
     fs::create_dir(&volume).unwrap();
     fs::write(parent.path().join("secret"), "secret").unwrap();
-    for path in ["../secret", "/etc/passwd", "a/../../secret", "/golem/work/../../../etc/passwd"] {
+    for path in [
+        "../secret",
+        "/etc/passwd",
+        "a/../../secret",
+        "/golem/work/../../../etc/passwd",
+    ] {
         let program = Program::new().print_file(FIRST_VOLUME, path);
         let (stdout, _, end) = outcome(request(program, &[(&volume, "/golem/work", true)], LIMITS));
         assert_eq!(stdout, "", "{path}");
         assert!(end == WorkEnd::Exited(1), "{path}: {end:?}");
     }
     let program = Program::new().write_file(FIRST_VOLUME, "../new", "x");
-    assert_eq!(outcome(request(program, &[(&volume, "/golem/work", true)], LIMITS)).2, WorkEnd::Exited(1));
+    assert_eq!(
+        outcome(request(program, &[(&volume, "/golem/work", true)], LIMITS)).2,
+        WorkEnd::Exited(1)
+    );
     assert!(!parent.path().join("new").exists());
 }
 
@@ -142,7 +185,11 @@ fn a_symbolic_link_out_of_a_volume_is_refused() {
     let volume = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/etc/passwd", volume.path().join("link")).unwrap();
     let program = Program::new().print_file(FIRST_VOLUME, "link");
-    let (stdout, _, end) = outcome(request(program, &[(volume.path(), "/golem/work", true)], LIMITS));
+    let (stdout, _, end) = outcome(request(
+        program,
+        &[(volume.path(), "/golem/work", true)],
+        LIMITS,
+    ));
     assert_eq!(stdout, "");
     assert_eq!(end, WorkEnd::Exited(1));
 }
@@ -173,11 +220,17 @@ fn a_program_that_waits_ends_at_its_deadline() {
 }
 
 fn a_memory_bomb_ends_at_its_limit() {
-    assert_eq!(end_with(Program::new().fill_memory(), LIMITS), WorkEnd::Limit(Limit::Memory));
+    assert_eq!(
+        end_with(Program::new().fill_memory(), LIMITS),
+        WorkEnd::Limit(Limit::Memory)
+    );
 }
 
 fn a_huge_first_memory_ends_at_its_limit() {
-    assert_eq!(end_with(Program::new().with_memory(65_536), LIMITS), WorkEnd::Limit(Limit::Memory));
+    assert_eq!(
+        end_with(Program::new().with_memory(65_536), LIMITS),
+        WorkEnd::Limit(Limit::Memory)
+    );
 }
 
 fn an_output_flood_ends_at_its_limit() {
@@ -188,18 +241,34 @@ fn an_output_flood_ends_at_its_limit() {
 
 fn one_growing_file_ends_at_its_limit() {
     let volume = tempfile::tempdir().unwrap();
-    let limits = WorkLimits { file_size: 100, ..LIMITS };
-    let program = Program::new().write_file(FIRST_VOLUME, "small", &"x".repeat(100)).print(1, "small is written\n");
-    let program = program.write_file(FIRST_VOLUME, "large", &"x".repeat(101)).write_file(FIRST_VOLUME, "more", "x");
-    let (stdout, _, end) = outcome(request(program, &[(volume.path(), "/golem/work", true)], limits));
+    let limits = WorkLimits {
+        file_size: 100,
+        ..LIMITS
+    };
+    let program = Program::new()
+        .write_file(FIRST_VOLUME, "small", &"x".repeat(100))
+        .print(1, "small is written\n");
+    let program = program
+        .write_file(FIRST_VOLUME, "large", &"x".repeat(101))
+        .write_file(FIRST_VOLUME, "more", "x");
+    let (stdout, _, end) = outcome(request(
+        program,
+        &[(volume.path(), "/golem/work", true)],
+        limits,
+    ));
     assert_eq!(stdout, "small is written\n");
     assert!(matches!(end, WorkEnd::Exited(_)), "{end:?}");
-    assert_eq!(fs::metadata(volume.path().join("small")).unwrap().len(), 100);
+    assert_eq!(
+        fs::metadata(volume.path().join("small")).unwrap().len(),
+        100
+    );
     assert!(fs::metadata(volume.path().join("large")).unwrap().len() <= 100);
 }
 
 fn a_trap_is_told() {
-    let WorkEnd::Trapped(reason) = end_with(Program::new().trap(), LIMITS) else { panic!("it did not trap") };
+    let WorkEnd::Trapped(reason) = end_with(Program::new().trap(), LIMITS) else {
+        panic!("it did not trap")
+    };
     assert!(reason.raw().contains("unreachable"), "{reason:?}");
 }
 
@@ -208,40 +277,77 @@ fn an_unknown_import_is_refused_by_name_and_version() {
         code: compile(&component_importing("acme:games/chess@1.2.3")),
         ..request(Program::new(), &[], LIMITS)
     };
-    let WorkEnd::Refused(reason) = outcome(request).2 else { panic!("it was not refused") };
-    assert!(reason.raw().contains("acme:games/chess@1.2.3"), "{reason:?}");
+    let WorkEnd::Refused(reason) = outcome(request).2 else {
+        panic!("it was not refused")
+    };
+    assert!(
+        reason.raw().contains("acme:games/chess@1.2.3"),
+        "{reason:?}"
+    );
 }
 
 fn a_killed_work_says_so_and_is_gone() {
-    let request = request(Program::new().print(1, "here\n").loop_for_ever(), &[], LIMITS);
+    let request = request(
+        Program::new().print(1, "here\n").loop_for_ever(),
+        &[],
+        LIMITS,
+    );
     run(async {
         let mut work = Work::start(request).await.unwrap();
-        assert_eq!(work.next().await, Some(WorkEvent::Stdout(b"here\n".to_vec())));
+        assert_eq!(
+            work.next().await,
+            Some(WorkEvent::Stdout(b"here\n".to_vec()))
+        );
         let process = format!("/proc/{}", work.id());
         assert!(Path::new(&process).exists());
         work.kill();
         let since = Instant::now();
         assert_eq!(work.next().await, Some(WorkEvent::End(WorkEnd::Killed)));
         assert!(!Path::new(&process).exists());
-        assert!(since.elapsed() < Duration::from_millis(500), "{:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            since.elapsed()
+        );
         assert_eq!(work.next().await, None);
     });
 }
 
 fn a_process_that_vanishes_is_told() {
-    let request = request(Program::new().print(1, "here\n").loop_for_ever(), &[], LIMITS);
+    let request = request(
+        Program::new().print(1, "here\n").loop_for_ever(),
+        &[],
+        LIMITS,
+    );
     run(async {
         let mut work = Work::start(request).await.unwrap();
-        assert_eq!(work.next().await, Some(WorkEvent::Stdout(b"here\n".to_vec())));
+        assert_eq!(
+            work.next().await,
+            Some(WorkEvent::Stdout(b"here\n".to_vec()))
+        );
         let process = rustix::process::Pid::from_raw(work.id().cast_signed()).unwrap();
         rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
-        let Some(WorkEvent::End(WorkEnd::Broken(reason))) = work.next().await else { panic!("it went on") };
-        assert!(reason.raw().contains("its process ended (signal: 9 (SIGKILL))"), "{reason:?}");
+        let Some(WorkEvent::End(WorkEnd::Broken(reason))) = work.next().await else {
+            panic!("it went on")
+        };
+        assert!(
+            reason
+                .raw()
+                .contains("its process ended (signal: 9 (SIGKILL))"),
+            "{reason:?}"
+        );
     });
 }
 
 fn output_that_nobody_takes_does_not_keep_a_work_alive() {
-    let request = request(Program::new().flood(), &[], WorkLimits { output: u64::MAX, ..SHORT });
+    let request = request(
+        Program::new().flood(),
+        &[],
+        WorkLimits {
+            output: u64::MAX,
+            ..SHORT
+        },
+    );
     run(async {
         let mut work = Work::start(request).await.unwrap();
         assert!(matches!(work.next().await, Some(WorkEvent::Stdout(_))));
@@ -249,6 +355,10 @@ fn output_that_nobody_takes_does_not_keep_a_work_alive() {
         tokio::time::sleep(SHORT.time * 2).await;
         let since = Instant::now();
         while !matches!(work.next().await, Some(WorkEvent::End(_))) {}
-        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            since.elapsed()
+        );
     });
 }
