@@ -30,7 +30,10 @@ pub(crate) fn amount(field: &str, text: &str) -> Result<Amount, errors::Error> {
 }
 
 /// A duration of the contract; none stays none.
-pub(crate) fn duration(field: &str, nanoseconds: Option<u64>) -> Result<Option<Duration>, errors::Error> {
+pub(crate) fn duration(
+    field: &str,
+    nanoseconds: Option<u64>,
+) -> Result<Option<Duration>, errors::Error> {
     match nanoseconds {
         Some(0) => Err(invalid(field, "must be longer than nothing")),
         Some(nanoseconds) => Ok(Some(Duration::from_nanos(nanoseconds).min(LONGEST))),
@@ -41,7 +44,9 @@ pub(crate) fn duration(field: &str, nanoseconds: Option<u64>) -> Result<Option<D
 /// GiB as a script may ask for them: finite and positive.
 pub(crate) fn gib(field: &str, value: Option<f64>) -> Result<Option<f64>, errors::Error> {
     match value {
-        Some(value) if !(value.is_finite() && value > 0.0) => Err(invalid(field, "must be a positive number of GiB")),
+        Some(value) if !(value.is_finite() && value > 0.0) => {
+            Err(invalid(field, "must be a positive number of GiB"))
+        }
         value => Ok(value),
     }
 }
@@ -51,7 +56,10 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 }
 
 pub(crate) fn provider(provider: &golem::Provider) -> contract::Provider {
-    contract::Provider { id: provider.id.to_string(), name: provider.name.clone() }
+    contract::Provider {
+        id: provider.id.to_string(),
+        name: provider.name.clone(),
+    }
 }
 
 pub(crate) fn terms(terms: &golem::Terms) -> contract::Terms {
@@ -150,7 +158,10 @@ pub(crate) fn batch_event(event: golem::BatchEvent) -> Option<contract::Event> {
         golem::BatchEvent::Stderr(step, text) => contract::Event::Stderr(output(step, text)),
         golem::BatchEvent::Progress { .. } => return None,
         golem::BatchEvent::Finished(step, result) => {
-            contract::Event::Finished(contract::StepFinished { step, result: step_result(result) })
+            contract::Event::Finished(contract::StepFinished {
+                step,
+                result: step_result(result),
+            })
         }
         golem::BatchEvent::Ended(end) => contract::Event::Ended(end.map_err(failure)),
     })

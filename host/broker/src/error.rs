@@ -29,10 +29,14 @@ pub enum Error {
         offered: String,
     },
     /// The component does not export what the world demands.
-    #[error("the component does not export wasi:cli/run; build it as a command (a program with a `main`)")]
+    #[error(
+        "the component does not export wasi:cli/run; build it as a command (a program with a `main`)"
+    )]
     NotACommand,
     /// The component is a core module.
-    #[error("the script is a core wasm module and not a component; build it for wasm32-wasip2, or wrap it with an adapter")]
+    #[error(
+        "the script is a core wasm module and not a component; build it for wasm32-wasip2, or wrap it with an adapter"
+    )]
     NotAComponent,
     /// The component could not be compiled.
     #[error("cannot compile the pod's component {path}")]
@@ -145,7 +149,13 @@ impl Error {
     /// What it means to the caller.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Pod(_) | Error::Component { .. } | Error::Import { .. } | Error::NotAComponent | Error::NotACommand | Error::Changed { .. } | Error::Tree { .. } => Kind::InvalidPod,
+            Error::Pod(_)
+            | Error::Component { .. }
+            | Error::Import { .. }
+            | Error::NotAComponent
+            | Error::NotACommand
+            | Error::Changed { .. }
+            | Error::Tree { .. } => Kind::InvalidPod,
             Error::Compile { source, .. } => {
                 if source.is_limit() {
                     Kind::LimitHit
@@ -153,7 +163,9 @@ impl Error {
                     Kind::InvalidPod
                 }
             }
-            Error::ConsentNeeded { .. } | Error::Refused | Error::OtherRequest { .. } => Kind::Denied,
+            Error::ConsentNeeded { .. } | Error::Refused | Error::OtherRequest { .. } => {
+                Kind::Denied
+            }
             Error::Interrupted => Kind::Interrupted,
             Error::Policy(_)
             | Error::Cache(_)
@@ -174,12 +186,14 @@ impl Error {
             Error::ConsentNeeded { request, .. } => Some(format!(
                 "look at it with `sovr-host inspect`, then pass `--allow {request}` for exactly this request, or `--yes` for whatever it asks within your policy"
             )),
-            Error::OtherRequest { .. } => {
-                Some("the pod or its recipe has changed; look at it again with `sovr-host inspect`".to_owned())
-            }
-            Error::Import { .. } => {
-                Some("build the component against the wit/ directory of this version of sovr-host".to_owned())
-            }
+            Error::OtherRequest { .. } => Some(
+                "the pod or its recipe has changed; look at it again with `sovr-host inspect`"
+                    .to_owned(),
+            ),
+            Error::Import { .. } => Some(
+                "build the component against the wit/ directory of this version of sovr-host"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -25,7 +25,11 @@ impl Observer for Unobserved {
 
 /// One thing that happened. In JSON: an object with `event` and the fields of the variant.
 #[derive(Debug, Clone, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "event",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 #[non_exhaustive]
 pub enum Event {
     /// The component's native code is not in the cache and is being made.
@@ -129,7 +133,11 @@ pub enum Level {
 
 /// What happened to a bar.
 #[derive(Debug, Clone, Serialize)]
-#[serde(tag = "change", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "change",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum BarChange {
     /// A new bar.
     Opened {

@@ -33,30 +33,45 @@ const MOST_WAITING: usize = 64 << 20;
 impl Files {
     /// The file at `path`, to be read.
     pub(crate) fn source(&self, path: GuestPath) -> Arc<dyn Source> {
-        Arc::new(TreeSource { tree: Arc::clone(&self.tree), path })
+        Arc::new(TreeSource {
+            tree: Arc::clone(&self.tree),
+            path,
+        })
     }
 
     /// Bytes to be sent, held in memory until nobody needs them any more.
     pub(crate) fn bytes(&self, content: Vec<u8>) -> Result<Arc<dyn Source>, Error> {
         let length = content.len();
-        let held = Held { waiting: Arc::clone(&self.waiting), length };
+        let held = Held {
+            waiting: Arc::clone(&self.waiting),
+            length,
+        };
         if self.waiting.fetch_add(length, Ordering::Relaxed) + length > MOST_WAITING {
             return Err(Error::Invalid(format!(
                 "more than {} of bytes wait to be sent; write them to a file and send that",
                 Size::bytes(MOST_WAITING as u64)
             )));
         }
-        Ok(Arc::new(HeldBytes { bytes: Bytes::new(content), _held: held }))
+        Ok(Arc::new(HeldBytes {
+            bytes: Bytes::new(content),
+            _held: held,
+        }))
     }
 
     /// A file that nobody sees, for what passes through this machine without being the pod's.
     pub(crate) fn spool(&self) -> io::Result<Spool> {
-        Ok(Spool { file: tempfile::NamedTempFile::new_in(&self.scratch)?, most: self.quota.left() })
+        Ok(Spool {
+            file: tempfile::NamedTempFile::new_in(&self.scratch)?,
+            most: self.quota.left(),
+        })
     }
 
     /// The file at `path`, to be written.
     pub(crate) fn sink(&self, path: GuestPath) -> Arc<dyn Sink> {
-        Arc::new(TreeSink { files: self.clone(), path })
+        Arc::new(TreeSink {
+            files: self.clone(),
+            path,
+        })
     }
 }
 
@@ -172,7 +187,12 @@ impl Sink for TreeSink {
     }
 
     fn create(&self) -> io::Result<Box<dyn Partial>> {
-        Ok(Box::new(TreePartial(self.files.tree.create(&self.path, &self.files.quota).map_err(as_io)?)))
+        Ok(Box::new(TreePartial(
+            self.files
+                .tree
+                .create(&self.path, &self.files.quota)
+                .map_err(as_io)?,
+        )))
     }
 }
 

@@ -92,7 +92,13 @@ struct State {
 impl Gate {
     /// A gate for a run that holds `grants` and writes to `log`.
     pub(crate) fn new(grants: Grants, log: audit::Log, observer: Arc<dyn Observer>) -> Self {
-        Self { grants, log, observer, state: Mutex::default(), fault: Notify::new() }
+        Self {
+            grants,
+            log,
+            observer,
+            state: Mutex::default(),
+            fault: Notify::new(),
+        }
     }
 
     /// Checks `action`, writes it down, runs `effect` with the permit, writes its outcome down.
@@ -107,14 +113,39 @@ impl Gate {
             Ok(terms) => terms,
             Err(refusal) => return Err(self.refuse(what, action.detail(), refusal)),
         };
-        let seq = self.log.append(Kind::Allowed, what, action.detail()).map_err(|error| self.fail(error))?;
-        let mut line = OpenLine { gate: self, what, seq, outcome: json!({ "cancelled": true }) };
-        let result = effect(Permit { action, terms, _private: () }).await;
+        let seq = self
+            .log
+            .append(Kind::Allowed, what, action.detail())
+            .map_err(|error| self.fail(error))?;
+        let mut line = OpenLine {
+            gate: self,
+            what,
+            seq,
+            outcome: json!({ "cancelled": true }),
+        };
+        let result = effect(Permit {
+            action,
+            terms,
+            _private: (),
+        })
+        .await;
         line.outcome = match &result {
             Ok(reply) => json!({ "ok": told(reply) }),
             Err(error) => json!({ "error": told_error(error) }),
         };
         result
+    }
+
+    /// Passes on what a call's words were read to, and writes down words that make no sense: a path out of the tree is
+    /// an attempt as well, and is refused before there is an action to check.
+    pub(crate) fn read<T>(&self, what: &'static str, words: Result<T, Error>) -> Result<T, Error> {
+        let Err(Error::Invalid(why)) = &words else {
+            return words;
+        };
+        self.log
+            .append(Kind::Denied, what, json!({ "invalid": why }))
+            .map_err(|error| self.fail(error))?;
+        words
     }
 
     fn refuse(&self, what: &'static str, asked: Value, refusal: Refusal) -> Error {
@@ -125,7 +156,10 @@ impl Gate {
             }
             Refusal::Invalid(why) => (json!(why), Error::Invalid(why)),
         };
-        match self.log.append(Kind::Denied, what, json!({ "asked": asked, "why": why })) {
+        match self
+            .log
+            .append(Kind::Denied, what, json!({ "asked": asked, "why": why }))
+        {
             Ok(_) => error,
             Err(fault) => self.fail(fault),
         }
@@ -140,7 +174,9 @@ impl Gate {
             *times == 1
         };
         if first {
-            self.observer.observe(&Event::Denied { denial: denial.clone() });
+            self.observer.observe(&Event::Denied {
+                denial: denial.clone(),
+            });
         }
     }
 
@@ -205,7 +241,11 @@ struct OpenLine<'gate> {
 
 impl Drop for OpenLine<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.gate.log.outcome(self.seq, self.what, self.outcome.take()) {
+        if let Err(error) = self
+            .gate
+            .log
+            .outcome(self.seq, self.what, self.outcome.take())
+        {
             self.gate.fail(error);
         }
     }
@@ -221,8 +261,12 @@ fn told(reply: &Reply) -> Value {
         }
         Reply::Task(task) => json!({ "task": task }),
         Reply::Outcome(outcome) => json!({ "task": outcome.as_ref().map(|outcome| outcome.task) }),
-        Reply::Summary(summary) => json!({ "tasks": summary.tasks, "accepted": summary.accepted, "cost": summary.cost }),
-        Reply::Activity { activity, provider } => json!({ "activity": activity, "provider": provider.id }),
+        Reply::Summary(summary) => {
+            json!({ "tasks": summary.tasks, "accepted": summary.accepted, "cost": summary.cost })
+        }
+        Reply::Activity { activity, provider } => {
+            json!({ "activity": activity, "provider": provider.id })
+        }
         Reply::Event(_) => Value::Null,
         Reply::Amount(amount) => json!({ "cost": amount }),
         Reply::Names(names) => json!({ "pods": names.len() }),

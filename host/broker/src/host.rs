@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use sovr_capability::consent::{ConsentKey, GivenBy};
 use sovr_capability::explain::{Explanation, explain};
-use sovr_capability::{Capabilities, ConsentStore, Digest, Grants, Home, Narrowing, Policy, Untrusted};
+use sovr_capability::{
+    Capabilities, ConsentStore, Digest, Grants, Home, Narrowing, Policy, Untrusted,
+};
 use sovr_pod::{Finding, Pod};
-use sovr_runtime::code::{self, Compiled, CompileLimits, Purpose};
+use sovr_runtime::code::{self, CompileLimits, Compiled, Purpose};
 use sovr_runtime::examine::Examination;
 
 use crate::consent::{Answer, Ask, Consent, Question};
@@ -38,7 +40,11 @@ impl Host {
     /// When there is a policy that cannot be used.
     pub fn open(home: Home) -> Result<Self, Error> {
         let policy = Policy::load(&home.policy())?;
-        Ok(Self { home, policy, code: OnceLock::new() })
+        Ok(Self {
+            home,
+            policy,
+            code: OnceLock::new(),
+        })
     }
 
     /// Where the state is.
@@ -73,13 +79,23 @@ impl Host {
         let pod = Pod::load(path)?;
         let findings = pod.check_layout()?;
         let exec = pod.exec();
-        let component = pod.tree().open_read(&exec.component).map_err(|source| Error::Tree {
-            doing: "read the component",
-            source,
-        })?;
-        let args = std::iter::once(exec.component.name()).chain(exec.args.iter().map(String::as_str)).chain(more.iter().map(String::as_str));
+        let component = pod
+            .tree()
+            .open_read(&exec.component)
+            .map_err(|source| Error::Tree {
+                doing: "read the component",
+                source,
+            })?;
+        let args = std::iter::once(exec.component.name())
+            .chain(exec.args.iter().map(String::as_str))
+            .chain(more.iter().map(String::as_str));
         let args = args.map(str::to_owned).collect();
-        Ok(Loaded { pod, findings, component, args })
+        Ok(Loaded {
+            pod,
+            findings,
+            component,
+            args,
+        })
     }
 
     /// Step 2: reads what the component imports and exports, without compiling it.
@@ -87,13 +103,26 @@ impl Host {
     /// # Errors
     /// When it is no wasm, or reading it takes too much.
     pub async fn examine(&self, loaded: Loaded) -> Result<Examined, Error> {
-        let examined = self.code()?.examine(&loaded.component).await.map_err(|source| Error::Component {
-            path: loaded.pod.exec().component.as_str().into(),
-            source,
-        })?;
+        let examined = self
+            .code()?
+            .examine(&loaded.component)
+            .await
+            .map_err(|source| Error::Component {
+                path: loaded.pod.exec().component.as_str().into(),
+                source,
+            })?;
         let (grants, narrowings) = self.policy.grant(&loaded.pod.recipe().capabilities);
-        let key = ConsentKey { component: examined.digest, capabilities: grants.digest() };
-        Ok(Examined { loaded, examined, grants, narrowings, key })
+        let key = ConsentKey {
+            component: examined.digest,
+            capabilities: grants.digest(),
+        };
+        Ok(Examined {
+            loaded,
+            examined,
+            grants,
+            narrowings,
+            key,
+        })
     }
 
     /// Whether a consent for exactly this is remembered.
@@ -110,7 +139,12 @@ impl Host {
     ///
     /// # Errors
     /// When the component cannot run here, or nobody agreed.
-    pub fn decide(&self, pod: Examined, consent: Consent, ask: &mut dyn Ask) -> Result<Decided, Error> {
+    pub fn decide(
+        &self,
+        pod: Examined,
+        consent: Consent,
+        ask: &mut dyn Ask,
+    ) -> Result<Decided, Error> {
         if let Some(obstacle) = pod.obstacles().into_iter().next() {
             return Err(obstacle);
         }
@@ -119,12 +153,17 @@ impl Host {
         let request = pod.request();
         let given_by = match consent {
             // Checked even if a consent is remembered: who names a digest wants that and nothing else.
-            Consent::Exactly(given) if given != request => return Err(Error::OtherRequest { given, request }),
+            Consent::Exactly(given) if given != request => {
+                return Err(Error::OtherRequest { given, request });
+            }
             _ if store.find(&pod.key)?.is_some() => return Ok(Decided(pod)),
             Consent::Exactly(_) => GivenBy::Allow,
             Consent::Whatever => GivenBy::Yes,
             Consent::Ask => {
-                let changed = store.list()?.iter().any(|consent| consent.key.component == pod.key.component);
+                let changed = store
+                    .list()?
+                    .iter()
+                    .any(|consent| consent.key.component == pod.key.component);
                 match ask.ask(&pod.question(changed)) {
                     Answer::Yes => GivenBy::Prompt,
                     Answer::No => return Err(Error::Refused),
@@ -148,14 +187,20 @@ impl Host {
     ) -> Result<Prepared, Error> {
         let path = pod.loaded.pod.exec().component.as_str();
         if !pod.examined.compiled {
-            observer.observe(&Event::Compiling { component: path.to_owned(), size: pod.examined.size });
+            observer.observe(&Event::Compiling {
+                component: path.to_owned(),
+                size: pod.examined.size,
+            });
         }
         let limits = CompileLimits::default();
         let compiled = tokio::select! {
             compiled = self.code()?.get_or_compile(&pod.loaded.component, Purpose::Script, &limits) => compiled,
             () = interrupt.asked() => return Err(Error::Interrupted),
         };
-        let compiled = compiled.map_err(|source| Error::Compile { path: path.into(), source })?;
+        let compiled = compiled.map_err(|source| Error::Compile {
+            path: path.into(),
+            source,
+        })?;
         if compiled.digest != pod.examined.digest {
             return Err(Error::Changed { path: path.into() });
         }
@@ -167,7 +212,12 @@ impl Host {
     ///
     /// # Errors
     /// When the run could not begin, or its audit log not be written.
-    pub async fn run(&self, pod: Prepared, observer: Arc<dyn Observer>, interrupt: Interrupt) -> Result<Report, Error> {
+    pub async fn run(
+        &self,
+        pod: Prepared,
+        observer: Arc<dyn Observer>,
+        interrupt: Interrupt,
+    ) -> Result<Report, Error> {
         run::run(self, pod, observer, interrupt).await
     }
 }

@@ -25,7 +25,14 @@ const SOVR: [(&str, Option<&str>); 7] = [
 
 /// WASI packages, all of version 0.2. Sockets are there because some language runtimes always import them; calling
 /// one traps.
-const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const WASI: [&str; 6] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 
 /// What stands against running it.
 pub(crate) fn obstacles(examination: &Examination) -> Vec<Error> {
@@ -34,10 +41,18 @@ pub(crate) fn obstacles(examination: &Examination) -> Vec<Error> {
     }
     let unknown = examination.imports.iter().filter_map(|import| {
         let offered = offered(import)?;
-        Some(Error::Import { import: full(import).into(), offered })
+        Some(Error::Import {
+            import: full(import).into(),
+            offered,
+        })
     });
-    let command = examination.exports.iter().any(|export| export.name.raw() == "wasi:cli/run");
-    unknown.chain((!command).then_some(Error::NotACommand)).collect()
+    let command = examination
+        .exports
+        .iter()
+        .any(|export| export.name.raw() == "wasi:cli/run");
+    unknown
+        .chain((!command).then_some(Error::NotACommand))
+        .collect()
 }
 
 /// What is offered instead of this import; none if it is offered itself.
@@ -49,7 +64,11 @@ fn offered(import: &Name) -> Option<String> {
         if known && version.starts_with("0.2.") {
             return None;
         }
-        return Some(if known { format!("{name}@0.2") } else { "wasi:cli, clocks, filesystem, io and random of 0.2".into() });
+        return Some(if known {
+            format!("{name}@0.2")
+        } else {
+            "wasi:cli, clocks, filesystem, io and random of 0.2".into()
+        });
     }
     match SOVR.iter().find(|(offered, _)| *offered == name) {
         Some(_) if version == CONTRACT => None,
@@ -71,7 +90,10 @@ pub(crate) fn ungranted(examination: &Examination, grants: &Grants) -> Vec<Ungra
                 "golem" => held.golem.is_some(),
                 _ => held.dfs.is_some(),
             };
-            (!granted).then(|| Ungranted { import: full(import), section })
+            (!granted).then(|| Ungranted {
+                import: full(import),
+                section,
+            })
         })
         .collect()
 }
@@ -94,7 +116,10 @@ mod tests {
         };
         Examination {
             kind: Kind::Component,
-            imports: imports.iter().map(|(import, version)| name(import, version)).collect(),
+            imports: imports
+                .iter()
+                .map(|(import, version)| name(import, version))
+                .collect(),
             exports: exports.iter().map(|export| name(export, "0.2.6")).collect(),
             name: None,
             producers: Vec::new(),
@@ -102,7 +127,10 @@ mod tests {
     }
 
     fn refused(imports: &[(&str, &str)]) -> Vec<String> {
-        obstacles(&component(imports, &["wasi:cli/run"])).iter().map(ToString::to_string).collect()
+        obstacles(&component(imports, &["wasi:cli/run"]))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -118,18 +146,31 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_name_and_version() {
-        for import in [("sovr:pod/golem", "0.2.0"), ("wasi:http/types", "0.2.0"), ("wasi:cli/stdin", "0.3.0"), ("evil:x/y", "")]
-        {
+        for import in [
+            ("sovr:pod/golem", "0.2.0"),
+            ("wasi:http/types", "0.2.0"),
+            ("wasi:cli/stdin", "0.3.0"),
+            ("evil:x/y", ""),
+        ] {
             let refused = refused(&[import]);
             assert_eq!(refused.len(), 1, "{import:?}");
-            assert!(refused[0].contains(import.0) && refused[0].contains(import.1), "{refused:?}");
+            assert!(
+                refused[0].contains(import.0) && refused[0].contains(import.1),
+                "{refused:?}"
+            );
         }
     }
 
     #[test]
     fn a_library_and_a_module_cannot_run() {
-        assert!(matches!(obstacles(&component(&[], &[]))[..], [Error::NotACommand]));
-        let module = Examination { kind: Kind::Module, ..component(&[], &[]) };
+        assert!(matches!(
+            obstacles(&component(&[], &[]))[..],
+            [Error::NotACommand]
+        ));
+        let module = Examination {
+            kind: Kind::Module,
+            ..component(&[], &[])
+        };
         assert!(matches!(obstacles(&module)[..], [Error::NotAComponent]));
     }
 }

@@ -8,7 +8,11 @@ use sovr_capability::{Amount, Size, Untrusted};
 
 /// How a run ended.
 #[derive(Debug, Clone, Serialize)]
-#[serde(tag = "ending", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "ending",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 #[non_exhaustive]
 pub enum Ending {
     /// The script returned success.

@@ -44,7 +44,11 @@ pub(crate) async fn run(
     let lock = pod.pod.loaded.pod.lock()?;
     let id = RunId::generate().map_err(Error::Random)?;
     let log = audit::Log::create(host.home(), &id, opened(&pod.pod))?;
-    let gate = Arc::new(Gate::new(pod.pod.grants.clone(), log, Arc::clone(&observer)));
+    let gate = Arc::new(Gate::new(
+        pod.pod.grants.clone(),
+        log,
+        Arc::clone(&observer),
+    ));
     let result = Box::pin(run_gated(host, pod, &id, &gate, &observer, interrupt)).await;
     let closing = match &result {
         Ok(report) => json!({
@@ -56,7 +60,9 @@ pub(crate) async fn run(
         }),
         Err(error) => json!({ "ending": "not-run", "detail": error.to_string() }),
     };
-    gate.log().close(closing).map_err(|source| audit_error(&gate, source))?;
+    gate.log()
+        .close(closing)
+        .map_err(|source| audit_error(&gate, source))?;
     drop(lock);
     if let Ok(report) = &result {
         observer.observe(&Event::Finished(Box::new(report.clone())));
@@ -76,18 +82,32 @@ async fn run_gated(
     let started = SystemTime::now();
     let cleaner = Workspace::prepare(&tree)?;
     let log_path: GuestPath = format!("logs/{id}.jsonl").parse().map_err(Error::Path)?;
-    let log = tree.create_log(&log_path).map_err(|source| Error::Tree { doing: "begin the run's log", source })?;
+    let log = tree.create_log(&log_path).map_err(|source| Error::Tree {
+        doing: "begin the run's log",
+        source,
+    })?;
     let log = RunLog::new(log, tree.root().join(log_path.as_str()));
     let log_path = log.path().to_owned();
 
     let desk = desk(host, &pod, id, gate, observer, &tree)?;
     let budget = budget(gate.grants());
-    for wall in sovr_sandbox::walls().iter().filter(|wall| wall.strength != Strength::Full) {
-        let text = format!("this machine's {} is {}: {}", wall.name, wall.found, wall.meaning);
+    for wall in sovr_sandbox::walls()
+        .iter()
+        .filter(|wall| wall.strength != Strength::Full)
+    {
+        let text = format!(
+            "this machine's {} is {}: {}",
+            wall.name, wall.found, wall.meaning
+        );
         observer.observe(&Event::Notice { text });
     }
-    let runner = sovr_runtime::run::start(request(&pod, compiled.file, &tree, gate.grants())).map_err(Error::Sandbox)?;
-    observer.observe(&Event::Started { run: id.to_string(), pod: pod.name(), budget });
+    let runner = sovr_runtime::run::start(request(&pod, compiled.file, &tree, gate.grants()))
+        .map_err(Error::Sandbox)?;
+    observer.observe(&Event::Started {
+        run: id.to_string(),
+        pod: pod.name(),
+        budget,
+    });
     let Served { end, audit } = Box::pin(serve::serve(runner, &desk, log, interrupt)).await;
     if let Some(source) = audit {
         return Err(audit_error(gate, source));
@@ -101,7 +121,9 @@ async fn run_gated(
     };
     cleaner.clean();
     let (outputs, more_outputs) = outputs(&tree, started);
-    let (time, peak_memory) = end.as_ref().map_or((Duration::ZERO, None), |end| (end.time, end.peak_memory));
+    let (time, peak_memory) = end
+        .as_ref()
+        .map_or((Duration::ZERO, None), |end| (end.time, end.peak_memory));
     Ok(Report {
         run: id.to_string(),
         pod: pod.name(),
@@ -168,7 +190,11 @@ fn opened(pod: &Examined) -> Value {
 }
 
 fn budget(grants: &Grants) -> Option<Amount> {
-    grants.capabilities().golem.as_ref().map(|golem| golem.budget)
+    grants
+        .capabilities()
+        .golem
+        .as_ref()
+        .map(|golem| golem.budget)
 }
 
 fn desk(
@@ -188,7 +214,11 @@ fn desk(
     let dfs: Option<Arc<dyn Dfs>> = match grants.capabilities().dfs {
         Some(_) => {
             let user = LOCAL_USER.parse().map_err(sovr_dfs::Error::from)?;
-            Some(Arc::new(LocalDfs::open(&home.dfs(), &user, Caps::default())?))
+            Some(Arc::new(LocalDfs::open(
+                &home.dfs(),
+                &user,
+                Caps::default(),
+            )?))
         }
         None => None,
     };
@@ -214,8 +244,12 @@ fn account(host: &Host, id: &RunId, budget: Amount) -> Result<Account, Error> {
     let Policy { golem, .. } = host.policy();
     let ceilings = Ceilings {
         run: budget,
-        day: golem.as_ref().map_or(Amount::ZERO, |golem| golem.budget_per_day),
-        month: golem.as_ref().map_or(Amount::ZERO, |golem| golem.budget_per_month),
+        day: golem
+            .as_ref()
+            .map_or(Amount::ZERO, |golem| golem.budget_per_day),
+        month: golem
+            .as_ref()
+            .map_or(Amount::ZERO, |golem| golem.budget_per_month),
     };
     Ok(Ledger::open(host.home())?.account(id, ceilings)?)
 }
@@ -247,14 +281,20 @@ fn request(pod: &Examined, code: std::fs::File, tree: &Tree, grants: &Grants) ->
 }
 
 fn ending(end: Option<End>, grants: &Grants) -> Ending {
-    let Some(End { ended, diagnostics, .. }) = end else {
-        return Ending::Broken { reason: "the runner went away without a word".into() };
+    let Some(End {
+        ended, diagnostics, ..
+    }) = end
+    else {
+        return Ending::Broken {
+            reason: "the runner went away without a word".into(),
+        };
     };
     match ended {
         Ended::Completed => Ending::Completed,
-        Ended::Failed { code } => {
-            Ending::Failed { reason: format!("it ended with exit code {code}").into(), backtrace: Vec::new() }
-        }
+        Ended::Failed { code } => Ending::Failed {
+            reason: format!("it ended with exit code {code}").into(),
+            backtrace: Vec::new(),
+        },
         Ended::Limit { limit, backtrace } => Ending::LimitHit {
             limit: limit.path().unwrap_or("fixed by the host").to_owned(),
             detail: match limit.path().and_then(|path| granted(path, grants)) {
@@ -264,14 +304,21 @@ fn ending(end: Option<End>, grants: &Grants) -> Ending {
             backtrace,
         },
         Ended::Trapped { reason, backtrace } => Ending::Failed { reason, backtrace },
-        Ended::Refused { reason } => Ending::Failed { reason, backtrace: Vec::new() },
+        Ended::Refused { reason } => Ending::Failed {
+            reason,
+            backtrace: Vec::new(),
+        },
         Ended::Cancelled => Ending::Interrupted,
-        Ended::Violation(violation) => Ending::Violation { detail: format!("it {violation}") },
-        Ended::Killed => Ending::Broken { reason: "the host killed it".into() },
+        Ended::Violation(violation) => Ending::Violation {
+            detail: format!("it {violation}"),
+        },
+        Ended::Killed => Ending::Broken {
+            reason: "the host killed it".into(),
+        },
         Ended::Broken { reason } if diagnostics.is_empty() => Ending::Broken { reason },
-        Ended::Broken { reason } => {
-            Ending::Broken { reason: format!("{}: {}", reason.raw(), diagnostics.raw()).into() }
-        }
+        Ended::Broken { reason } => Ending::Broken {
+            reason: format!("{}: {}", reason.raw(), diagnostics.raw()).into(),
+        },
     }
 }
 
@@ -300,7 +347,10 @@ fn outputs(tree: &Tree, since: SystemTime) -> (Vec<OutputFile>, u64) {
     let mut new: Vec<OutputFile> = files
         .into_iter()
         .filter(|file| file.modified >= since)
-        .map(|file| OutputFile { path: file.path, size: Size::bytes(file.size) })
+        .map(|file| OutputFile {
+            path: file.path,
+            size: Size::bytes(file.size),
+        })
         .collect();
     let more = new.len().saturating_sub(Report::MOST_OUTPUTS) as u64;
     new.truncate(Report::MOST_OUTPUTS);
@@ -309,5 +359,8 @@ fn outputs(tree: &Tree, since: SystemTime) -> (Vec<OutputFile>, u64) {
 
 fn audit_error(gate: &Gate, source: io::Error) -> Error {
     let path: &Path = gate.log().path();
-    Error::Audit { path: path.to_owned(), source }
+    Error::Audit {
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -20,7 +20,10 @@ pub(crate) struct RunLog {
 impl RunLog {
     /// A log that goes to `file`, whose path is for people.
     pub(crate) fn new(file: File, path: PathBuf) -> Self {
-        Self { file: Some(file), path }
+        Self {
+            file: Some(file),
+            path,
+        }
     }
 
     /// Its place.
@@ -29,7 +32,12 @@ impl RunLog {
     }
 
     /// Writes one line.
-    pub(crate) fn write(&mut self, level: Level, message: &Untrusted, fields: &[(Untrusted, Untrusted)]) {
+    pub(crate) fn write(
+        &mut self,
+        level: Level,
+        message: &Untrusted,
+        fields: &[(Untrusted, Untrusted)],
+    ) {
         let fields: Map<String, Value> = fields
             .iter()
             .map(|(name, value)| (name.raw().to_owned(), Value::from(value.raw())))

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use sovr_capability::Untrusted;
+use sovr_runtime::bindings::log::Level as WireLevel;
 use sovr_runtime::run::{End, Event as RunEvent, Runner};
 use sovr_runtime::wire::{BarChange as WireBar, Note};
-use sovr_runtime::bindings::log::Level as WireLevel;
 
 use crate::calls::Desk;
 use crate::event::{BarChange, Event, Level, Stream};
@@ -34,7 +34,12 @@ pub(crate) struct Served {
 /// Serves the calls of a runner until it is gone, and ends what its script left open.
 ///
 /// All calls are served in this one task, as many at a time as the runner may make. What blocks is done elsewhere.
-pub(crate) async fn serve(mut runner: Runner, desk: &Desk, mut log: RunLog, mut interrupt: Interrupt) -> Served {
+pub(crate) async fn serve(
+    mut runner: Runner,
+    desk: &Desk,
+    mut log: RunLog,
+    mut interrupt: Interrupt,
+) -> Served {
     let control = runner.control();
     let mut calls = FuturesUnordered::new();
     let mut endings = FuturesUnordered::new();
@@ -86,9 +91,19 @@ pub(crate) async fn serve(mut runner: Runner, desk: &Desk, mut log: RunLog, mut 
 
 fn tell(desk: &Desk, log: &mut RunLog, bars: &mut Bars, note: Note) {
     let event = match note {
-        Note::Stdout(bytes) => Event::Output { stream: Stream::Stdout, text: text(&bytes) },
-        Note::Stderr(bytes) => Event::Output { stream: Stream::Stderr, text: text(&bytes) },
-        Note::Log { level, message, fields } => {
+        Note::Stdout(bytes) => Event::Output {
+            stream: Stream::Stdout,
+            text: text(&bytes),
+        },
+        Note::Stderr(bytes) => Event::Output {
+            stream: Stream::Stderr,
+            text: text(&bytes),
+        },
+        Note::Log {
+            level,
+            message,
+            fields,
+        } => {
             let level = self::level(level);
             log.write(level, &message, &fields);
             Event::Log { level, message }

@@ -105,9 +105,17 @@ pub(crate) fn local(path: &Path, scratch: PathBuf) -> Result<local::Settings, Se
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(SettingsError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
-    parse(&text, scratch).map_err(|problem| SettingsError::Invalid { path: path.to_owned(), problem })
+    parse(&text, scratch).map_err(|problem| SettingsError::Invalid {
+        path: path.to_owned(),
+        problem,
+    })
 }
 
 fn parse(text: &str, scratch: PathBuf) -> Result<local::Settings, String> {
@@ -115,13 +123,24 @@ fn parse(text: &str, scratch: PathBuf) -> Result<local::Settings, String> {
     let mut settings = local::Settings::new(scratch);
     if let Some(providers) = local.providers {
         if !(1..=MOST_PROVIDERS).contains(&providers) {
-            return Err(format!("local.providers is {providers}; it must be between 1 and {MOST_PROVIDERS}"));
+            return Err(format!(
+                "local.providers is {providers}; it must be between 1 and {MOST_PROVIDERS}"
+            ));
         }
         settings.providers = (0..providers).map(ProviderSettings::numbered).collect();
     }
-    if let Some(Price { start, cpu_second, duration_second }) = local.price {
+    if let Some(Price {
+        start,
+        cpu_second,
+        duration_second,
+    }) = local.price
+    {
         for provider in &mut settings.providers {
-            provider.price = LinearPrice { start, cpu_second, duration_second };
+            provider.price = LinearPrice {
+                start,
+                cpu_second,
+                duration_second,
+            };
         }
     }
     let providers = settings.providers.len();
@@ -130,7 +149,12 @@ fn parse(text: &str, scratch: PathBuf) -> Result<local::Settings, String> {
             .parse()
             .ok()
             .filter(|index| *index < providers)
-            .ok_or_else(|| format!("local.faults.{provider}: there are providers 0 to {}", providers - 1))?;
+            .ok_or_else(|| {
+                format!(
+                    "local.faults.{provider}: there are providers 0 to {}",
+                    providers - 1
+                )
+            })?;
         settings.faults.insert(index, word.into());
     }
     Ok(settings)
@@ -159,9 +183,15 @@ mod tests {
         "#;
         let settings = settings(text).unwrap();
         assert_eq!(settings.providers.len(), 4);
-        assert_eq!(settings.providers[3].price.cpu_second, "0.25".parse().unwrap());
+        assert_eq!(
+            settings.providers[3].price.cpu_second,
+            "0.25".parse().unwrap()
+        );
         assert_eq!(settings.faults[&0], Fault::Vanish);
-        assert_eq!(settings.faults[&3], Fault::Slow(std::time::Duration::from_secs(5)));
+        assert_eq!(
+            settings.faults[&3],
+            Fault::Slow(std::time::Duration::from_secs(5))
+        );
     }
 
     #[test]
@@ -169,7 +199,10 @@ mod tests {
         for (text, word) in [
             ("[lokal]", "lokal"),
             ("[local]\nproviders = 0", "local.providers"),
-            ("[local]\nproviders = 2\n[local.faults]\n2 = \"hang\"", "local.faults.2"),
+            (
+                "[local]\nproviders = 2\n[local.faults]\n2 = \"hang\"",
+                "local.faults.2",
+            ),
             ("[local.faults]\n0 = \"explode\"", "explode"),
         ] {
             let problem = settings(text).unwrap_err();

@@ -42,14 +42,25 @@ impl Tally {
                 };
                 self.rows.insert((job, *task), Row { row, decided: None });
             }
-            Event::TaskStarted { task, provider, attempt, .. } => {
+            Event::TaskStarted {
+                task,
+                provider,
+                attempt,
+                ..
+            } => {
                 self.providers.insert(provider.id.clone());
                 self.change(job, *task, |row| {
                     row.provider = Some(provider.name.clone());
                     row.attempts = *attempt;
                 });
             }
-            Event::TaskFinished { task, time, cost, attempts, .. } => {
+            Event::TaskFinished {
+                task,
+                time,
+                cost,
+                attempts,
+                ..
+            } => {
                 self.change(job, *task, |row| {
                     row.time = *time;
                     row.cost = *cost;
@@ -59,7 +70,11 @@ impl Tally {
             }
             Event::TaskFailed { task, .. } => self.decide(job, *task, TaskResult::Failed),
             Event::TaskRejected { task, retry, .. } => {
-                let result = if *retry { TaskResult::Failed } else { TaskResult::Rejected };
+                let result = if *retry {
+                    TaskResult::Failed
+                } else {
+                    TaskResult::Rejected
+                };
                 self.decide(job, *task, result);
             }
             _ => {}

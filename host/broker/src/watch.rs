@@ -19,9 +19,15 @@ pub(crate) struct JobWatch {
 
 impl sovr_golem::Observer for JobWatch {
     fn observe(&self, event: &JobEvent) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).observe(self.job, event);
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .observe(self.job, event);
         self.audit(event);
-        self.observer.observe(&Event::Golem { job: self.job, what: event.clone() });
+        self.observer.observe(&Event::Golem {
+            job: self.job,
+            what: event.clone(),
+        });
     }
 }
 

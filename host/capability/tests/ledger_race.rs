@@ -54,17 +54,21 @@ fn racer(role: &str) -> ExitCode {
     let account = ledger
         .account(&RunId::generate().expect("a name"), ceilings())
         .expect("an account");
+    // Racers begin when the test closes their standard input; the holder is killed before, or ends with the test.
+    let until_stdin_is_closed = || {
+        std::io::stdin()
+            .read_to_end(&mut Vec::new())
+            .expect("stdin")
+    };
     if role == "hold" {
         let reservation = account.reserve(glm("8"), "to be killed").expect("money");
         reservation.commit(glm("1")).expect("a cost");
         println!("holding");
         std::io::stdout().flush().expect("stdout");
-        std::thread::park();
+        until_stdin_is_closed();
+        return ExitCode::SUCCESS;
     }
-    // All begin when the test closes their standard input.
-    std::io::stdin()
-        .read_to_end(&mut Vec::new())
-        .expect("stdin");
+    until_stdin_is_closed();
     while let Ok(reservation) = account.reserve(glm(PIECE), "race") {
         reservation.commit(glm(COST)).expect("a cost");
     }

@@ -14,7 +14,7 @@ use crate::event::{Event, Observer};
 use crate::executor::{ExecutorError, Job};
 use crate::failure::{Failure, FailureKind};
 use crate::lease::{Lease, SignError, Stop, advance, stopped};
-use crate::network::{Market, Network, NetworkError, NodeId, Proposal, Provider, Refusal, TerminateReason};
+use crate::network::{Market, MarketEvent, Network, NetworkError, NodeId, Proposal, Provider, Refusal, TerminateReason};
 use crate::outcome::{Summary, Terms};
 use crate::pool::{Pool, next_of};
 use crate::purse::{Funds, Purse};
@@ -144,7 +144,7 @@ impl Rental {
 
 /// Runs a batch; the guard keeps others out, the rental's end included.
 async fn run(
-    lease: OwnedMutexGuard<Option<Lease>>,
+    guard: OwnedMutexGuard<Option<Lease>>,
     steps: Vec<Step>,
     timeout: Option<Duration>,
     stop: watch::Sender<Option<Failure>>,
@@ -153,7 +153,7 @@ async fn run(
     let Ok(end) = events.clone().reserve_owned().await else {
         return;
     };
-    let Some(lease) = lease.as_ref() else {
+    let Some(lease) = guard.as_ref() else {
         let failure = Failure::new(FailureKind::Cancelled, "the activity was closed");
         end.send(BatchEvent::Ended(Err(failure)));
         return;
@@ -167,6 +167,8 @@ async fn run(
     {
         give(&stop, failure.clone());
     }
+    // Who hears the end may send the next batch at once.
+    drop(guard);
     end.send(BatchEvent::Ended(result.map(|_| ())));
 }
 
@@ -344,7 +346,7 @@ impl Keeper {
             let now = Instant::now();
             let look_again = if pool.has(suits) {
                 let end = *collecting.get_or_insert(now + timing::COLLECT);
-                if (end <= now || patience.is_zero())
+                if end <= now
                     && let Some(proposal) = pool.take_best(suits, |_| 0)
                 {
                     return Ok(proposal);
@@ -367,7 +369,12 @@ impl Keeper {
             };
             tokio::select! {
                 event = next_of(market) => match event {
-                    Ok(event) => pool.add(event, &*self.observer),
+                    Ok(event) => {
+                        if matches!(event, MarketEvent::Quiet) {
+                            collecting = Some(now);
+                        }
+                        pool.add(event, &*self.observer);
+                    }
                     Err(error) => {
                         *market = None;
                         let refusal = Refusal { provider: None, reason: error.to_string() };

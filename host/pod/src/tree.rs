@@ -593,3 +593,28 @@ impl Drop for PartialFile {
         self.quota.end_file(self.length, self.complete);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`GuestPath`] has no spelling for these; the kernel would refuse them all the same.
+    #[test]
+    fn the_kernel_keeps_paths_beneath_the_root_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        tree.prepare().unwrap();
+        for path in ["..", "/", "/etc", "payload/../..", "payload/../../etc"] {
+            assert_eq!(
+                tree.open_directory(Path::new(path)).unwrap_err(),
+                Errno::XDEV,
+                "{path}"
+            );
+        }
+        assert_eq!(
+            tree.open_in_root(OsStr::new("/etc/passwd")).unwrap_err(),
+            Errno::XDEV
+        );
+        tree.open_directory(Path::new("payload/../output")).unwrap();
+    }
+}

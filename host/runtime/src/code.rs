@@ -438,7 +438,7 @@ async fn measure(wasm: &File) -> Result<(Digest, u64), ExamineError> {
 /// changed meanwhile.
 async fn copy(wasm: &File, digest: Digest) -> Result<File, ExamineError> {
     let wasm = wasm.try_clone()?;
-    Ok(blocking(move || {
+    blocking(move || {
         let copy = File::from(memfd_create(
             "wasm",
             MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
@@ -454,7 +454,7 @@ async fn copy(wasm: &File, digest: Digest) -> Result<File, ExamineError> {
         }
         Ok(copy)
     })
-    .await?)
+    .await
 }
 
 /// Reads a file from its beginning without moving the position that others may share.

@@ -47,8 +47,9 @@ fn config() -> Config {
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
         .wasm_component_model(true)
         .concurrency_support(false)
-        // Tail calls stay on: the JavaScript engine in components uses them. Multiple memories stay on: between two instances of one component, wasmtime puts an adapter module that has
-        // the memories of both. The limiter sums them all.
+        // Tail calls stay on: the JavaScript engine in components uses them. Multiple memories stay on: between two
+        // instances of one component, wasmtime puts an adapter module that has the memories of both. The limiter sums
+        // them all.
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
         .wasm_stack_switching(false)
@@ -177,9 +178,9 @@ mod tests {
         // (memory i64 1): the memory's limits flag 4 asks for memory64.
         let memory64 = b"\0asm\x01\0\0\0\x05\x03\x01\x04\x01";
         assert!(wasmtime::Module::validate(&engine, memory64).is_err());
-        // Two memories.
-        let two_memories = b"\0asm\x01\0\0\0\x05\x05\x02\x00\x01\x00\x01";
-        assert!(wasmtime::Module::validate(&engine, two_memories).is_err());
+        // (memory 1 1 shared): flag 2 says so, and its maximum follows its minimum.
+        let shared = b"\0asm\x01\0\0\0\x05\x04\x01\x03\x01\x01";
+        assert!(wasmtime::Module::validate(&engine, shared).is_err());
         // One plain memory is fine, so the two above fail for the right reason.
         let plain = b"\0asm\x01\0\0\0\x05\x03\x01\x00\x01";
         wasmtime::Module::validate(&engine, plain).unwrap();

@@ -70,6 +70,10 @@ pub type Handle = u64;
 pub type CallId = u64;
 
 /// What the broker says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the answer, and nearly every message is an answer"
+)]
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToRunner {
     /// The first message, and sent once.

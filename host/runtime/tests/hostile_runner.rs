@@ -87,7 +87,9 @@ fn misbehave(name: &str, channel: &mut UnixStream) {
         "answers-not-taken" => {
             say(&ready);
             // The channel fills with answers at some point; then calls count as waiting.
-            (0..).for_each(|id| say(&call(id)));
+            for id in 0.. {
+                say(&call(id));
+            }
         }
         "long-output" => {
             say(&ready);

@@ -63,7 +63,7 @@ const ABUSES: [Abuse; 19] = [
     Abuse { name: "handle_never_given", act: handle_never_given, ends: Ends::Violation("handle") },
     Abuse { name: "flood_of_output", act: flood_of_output, ends: Ends::Limit("limits.log") },
     Abuse { name: "silence_after_ready", act: silence_after_ready, ends: Ends::Limit("limits.time") },
-    Abuse { name: "deaf_to_answers", act: deaf_to_answers, ends: Ends::Limit("limits.time") },
+    Abuse { name: "deaf_to_answers", act: deaf_to_answers, ends: Ends::Violation("calls at a time") },
     Abuse { name: "closed_without_a_word", act: closed_without_a_word, ends: Ends::Broken },
 ];
 
@@ -84,6 +84,7 @@ fn main() -> ExitCode {
 fn run(abuse: &Abuse) -> Result<(), Failed> {
     let capabilities = json!({
         "dfs": { "read": ["any"] },
+        "golem": { "budget": "1", "packages": { "any": [ { "vm": "0".repeat(56) } ] } },
         "limits": { "memory": "64MiB", "time": "2s", "output": "1MiB", "files": 10, "log": "1MiB" },
     });
     let pod = Pod::from_component("abuse", &wasm::nothing(), capabilities);
@@ -213,6 +214,8 @@ fn half_a_frame(channel: &mut Channel) {
     channel.ready();
     channel.send_raw(&1000_u32.to_le_bytes());
     channel.send_raw(&[0; 10]);
+    let _ = channel.0.shutdown(std::net::Shutdown::Write);
+    channel.wait_for_ever();
 }
 
 fn unknown_message(channel: &mut Channel) {

@@ -84,7 +84,13 @@ impl Action for ListPods {
 
     fn check(&self, grants: &Grants, used: &mut Used) -> Result<Vec<String>, Refusal> {
         let grant = grants.dfs(self.what())?;
-        Ok(grant.read.iter().chain(&grant.write).chain(&used.received).cloned().collect())
+        Ok(grant
+            .read
+            .iter()
+            .chain(&grant.write)
+            .chain(&used.received)
+            .cloned()
+            .collect())
     }
 }
 
@@ -115,7 +121,10 @@ impl Action for Receive {
 
 /// A pod and an absolute path in it.
 pub(super) fn location(field: &str, location: &Location) -> Result<(PodName, DfsPath), Error> {
-    Ok((pod_name(&format!("{field}.pod"), &location.pod)?, parse(&format!("{field}.path"), &location.path)?))
+    Ok((
+        pod_name(&format!("{field}.pod"), &location.pod)?,
+        parse(&format!("{field}.path"), &location.path)?,
+    ))
 }
 
 fn pod_name(field: &str, text: &str) -> Result<PodName, Error> {
@@ -161,11 +170,17 @@ impl Desk {
         at: Location,
         effect: impl AsyncFnOnce(&dyn Dfs, &PodName, &DfsPath) -> Result<Reply, DfsError>,
     ) -> Result<Reply, Error> {
-        let (pod, path) = location("location", &at)?;
+        let (pod, path) = self.gate.read(what, location("location", &at))?;
         self.gate
-            .pass(OnPod { what, access, pod: pod.clone(), path: Some(path.clone()) }, async |_| {
-                effect(&**self.store()?, &pod, &path).await.map_err(error)
-            })
+            .pass(
+                OnPod {
+                    what,
+                    access,
+                    pod: pod.clone(),
+                    path: Some(path.clone()),
+                },
+                async |_| effect(&**self.store()?, &pod, &path).await.map_err(error),
+            )
             .await
     }
 
@@ -175,22 +190,33 @@ impl Desk {
                 let pods = self.store()?.pods().await.map_err(error)?;
                 let names = pods.iter().map(|pod| pod.name.as_str());
                 let allowed = |name: &&str| permit.terms.iter().any(|allowed| allowed == name);
-                Ok(Reply::Names(names.filter(allowed).map(str::to_owned).collect()))
+                Ok(Reply::Names(
+                    names.filter(allowed).map(str::to_owned).collect(),
+                ))
             })
             .await
     }
 
     pub(super) async fn list(&self, directory: Location) -> Result<Reply, Error> {
         let listed = self
-            .on_path("dfs.list", Access::Read, directory, async |dfs, pod, path| {
-                Ok(Reply::Entries(dfs.list(pod, path).await?.into_iter().map(entry).collect()))
-            })
+            .on_path(
+                "dfs.list",
+                Access::Read,
+                directory,
+                async |dfs, pod, path| {
+                    Ok(Reply::Entries(
+                        dfs.list(pod, path).await?.into_iter().map(entry).collect(),
+                    ))
+                },
+            )
             .await?;
         match listed {
-            Reply::Entries(entries) if entries.len() > MOST_ENTRIES => Err(Error::Invalid(format!(
-                "the directory has {} entries; at most {MOST_ENTRIES} are listed at once",
-                entries.len()
-            ))),
+            Reply::Entries(entries) if entries.len() > MOST_ENTRIES => {
+                Err(Error::Invalid(format!(
+                    "the directory has {} entries; at most {MOST_ENTRIES} are listed at once",
+                    entries.len()
+                )))
+            }
             listed => Ok(listed),
         }
     }
@@ -204,8 +230,14 @@ impl Desk {
 
     pub(super) async fn read(&self, file: Location, most: u64) -> Result<Reply, Error> {
         let most = most.min(MOST_CONTENT);
-        let (pod, path) = location("file", &file)?;
-        let on = OnPod { what: "dfs.read", access: Access::Read, pod: pod.clone(), path: Some(path.clone()) };
+        const WHAT: &str = "dfs.read";
+        let (pod, path) = self.gate.read(WHAT, location("file", &file))?;
+        let on = OnPod {
+            what: WHAT,
+            access: Access::Read,
+            pod: pod.clone(),
+            path: Some(path.clone()),
+        };
         self.gate
             .pass(on, async |_| {
                 let file = self.store()?.read(&pod, &path).await.map_err(error)?;
@@ -228,7 +260,10 @@ impl Desk {
 
     pub(super) async fn write(&self, file: Location, content: Vec<u8>) -> Result<Reply, Error> {
         if content.len() as u64 > MOST_CONTENT {
-            return Err(invalid("content", format_args!("at most {MOST_CONTENT} bytes; copy a file with `transfer`")));
+            return Err(invalid(
+                "content",
+                format_args!("at most {MOST_CONTENT} bytes; copy a file with `transfer`"),
+            ));
         }
         self.on_path("dfs.write", Access::Write, file, async |dfs, pod, path| {
             dfs.write(pod, path, &mut &content[..]).await?;
@@ -238,10 +273,15 @@ impl Desk {
     }
 
     pub(super) async fn make_directory(&self, at: Location) -> Result<Reply, Error> {
-        self.on_path("dfs.make-directory", Access::Write, at, async |dfs, pod, path| {
-            dfs.make_directory(pod, path).await?;
-            Ok(Reply::Done)
-        })
+        self.on_path(
+            "dfs.make-directory",
+            Access::Write,
+            at,
+            async |dfs, pod, path| {
+                dfs.make_directory(pod, path).await?;
+                Ok(Reply::Done)
+            },
+        )
         .await
     }
 
@@ -254,8 +294,14 @@ impl Desk {
     }
 
     pub(super) async fn create_pod(&self, name: String) -> Result<Reply, Error> {
-        let pod = pod_name("name", &name)?;
-        let on = OnPod { what: "dfs.create-pod", access: Access::Write, pod: pod.clone(), path: None };
+        const WHAT: &str = "dfs.create-pod";
+        let pod = self.gate.read(WHAT, pod_name("name", &name))?;
+        let on = OnPod {
+            what: WHAT,
+            access: Access::Write,
+            pod: pod.clone(),
+            path: None,
+        };
         self.gate
             .pass(on, async |_| {
                 self.store()?.create_pod(&pod).await.map_err(error)?;
@@ -265,21 +311,40 @@ impl Desk {
     }
 
     pub(super) async fn share(&self, pod: String) -> Result<Reply, Error> {
-        let pod = pod_name("pod", &pod)?;
-        let on = OnPod { what: "dfs.share", access: Access::Share, pod: pod.clone(), path: None };
+        const WHAT: &str = "dfs.share";
+        let pod = self.gate.read(WHAT, pod_name("pod", &pod))?;
+        let on = OnPod {
+            what: WHAT,
+            access: Access::Share,
+            pod: pod.clone(),
+            path: None,
+        };
         self.gate
-            .pass(on, async |_| Ok(Reply::Text(self.store()?.share(&pod).await.map_err(error)?.to_string())))
+            .pass(on, async |_| {
+                Ok(Reply::Text(
+                    self.store()?.share(&pod).await.map_err(error)?.to_string(),
+                ))
+            })
             .await
     }
 
     pub(super) async fn receive(&self, reference: String) -> Result<Reply, Error> {
-        let reference: Reference = parse("reference", &reference)?;
+        let reference: Reference = self
+            .gate
+            .read("dfs.receive", parse("reference", &reference))?;
         self.gate
             .pass(Receive { reference }, async |_| {
                 // The sharer's own name for the pod is a stranger's text; this one cannot clash with a name that
                 // somebody chose unless they set out to.
-                let name = pod_name("name", &format!("received-{}", &reference.to_string()[..16]))?;
-                let pod = self.store()?.receive(&reference, &name).await.map_err(error)?;
+                let name = pod_name(
+                    "name",
+                    &format!("received-{}", &reference.to_string()[..16]),
+                )?;
+                let pod = self
+                    .store()?
+                    .receive(&reference, &name)
+                    .await
+                    .map_err(error)?;
                 self.gate.change_used(|used| {
                     used.received.insert(pod.name.as_str().to_owned());
                 });

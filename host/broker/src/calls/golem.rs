@@ -59,7 +59,10 @@ impl Open {
         let demand = options.demand;
         let attempts = options.max_attempts.unwrap_or(ATTEMPTS);
         if !(1..=MOST_ATTEMPTS).contains(&attempts) {
-            return Err(invalid("max-attempts", format_args!("must be between 1 and {MOST_ATTEMPTS}")));
+            return Err(invalid(
+                "max-attempts",
+                format_args!("must be between 1 and {MOST_ATTEMPTS}"),
+            ));
         }
         if options.max_workers == Some(0) {
             return Err(invalid("max-workers", "must be at least 1"));
@@ -68,7 +71,10 @@ impl Open {
             what,
             package: demand.package,
             workers: options.max_workers,
-            budget: options.budget.map(|text| convert::amount("budget", &text)).transpose()?,
+            budget: options
+                .budget
+                .map(|text| convert::amount("budget", &text))
+                .transpose()?,
             timeout: convert::duration("timeout", options.timeout)?,
             subnet: options.subnet,
             attempts,
@@ -77,6 +83,20 @@ impl Open {
             min_cpu_threads: demand.min_cpu_threads,
             tasks: 0,
         })
+    }
+}
+
+impl Open {
+    /// Renting a single provider.
+    fn of_one(self) -> Result<Self, Error> {
+        match self.workers {
+            None | Some(1) => Ok(Self {
+                workers: Some(1),
+                tasks: 1,
+                ..self
+            }),
+            Some(_) => Err(invalid("max-workers", "an activity is one provider")),
+        }
     }
 }
 
@@ -123,11 +143,23 @@ struct Submit {
     timeout: Option<Duration>,
 }
 
+impl Submit {
+    const WHAT: &str = "golem.submit";
+
+    fn parse(label: String, steps: Vec<Step>, timeout: Option<u64>) -> Result<Self, Error> {
+        Ok(Self {
+            label: short("label", label)?,
+            steps: steps::parse(steps)?,
+            timeout: convert::duration("timeout", timeout)?,
+        })
+    }
+}
+
 impl Action for Submit {
     type Terms = ();
 
     fn what(&self) -> &'static str {
-        "golem.submit"
+        Self::WHAT
     }
 
     fn detail(&self) -> Value {
@@ -192,8 +224,9 @@ impl Action for Settle {
 
 impl Desk {
     pub(super) async fn open_executor(&self, options: Options) -> Result<Reply, Error> {
-        self.check_room()?;
-        let open = Open::parse("golem.open-executor", options)?;
+        const WHAT: &str = "golem.open-executor";
+        self.gate.read(WHAT, self.check_room())?;
+        let open = self.gate.read(WHAT, Open::parse(WHAT, options))?;
         self.gate
             .pass(open, async |permit| {
                 let opening = self.reserve(permit).await?;
@@ -206,20 +239,24 @@ impl Desk {
                 .await
                 .map_err(convert::executor_error)?;
                 let terms = convert::terms(executor.terms());
-                let job = Job { executor, workers: opening.workers };
-                Ok(Reply::Executor { executor: self.objects.insert(Object::Job(Arc::new(job))), terms })
+                let job = Job {
+                    executor,
+                    workers: opening.workers,
+                };
+                Ok(Reply::Executor {
+                    executor: self.objects.insert(Object::Job(Arc::new(job))),
+                    terms,
+                })
             })
             .await
     }
 
     pub(super) async fn open_activity(&self, options: Options) -> Result<Reply, Error> {
-        self.check_room()?;
-        let mut open = Open::parse("golem.open-activity", options)?;
-        if open.workers.is_some_and(|workers| workers > 1) {
-            return Err(invalid("max-workers", "an activity is one provider"));
-        }
-        open.workers = Some(1);
-        open.tasks = 1;
+        const WHAT: &str = "golem.open-activity";
+        self.gate.read(WHAT, self.check_room())?;
+        let open = self
+            .gate
+            .read(WHAT, Open::parse(WHAT, options).and_then(Open::of_one))?;
         self.gate
             .pass(open, async |permit| {
                 let opening = self.reserve(permit).await?;
@@ -232,8 +269,15 @@ impl Desk {
                 .await
                 .map_err(convert::failure_as_error)?;
                 let provider = convert::provider(rental.runs_on());
-                let rented = Rented { rental, workers: opening.workers, batch: tokio::sync::Mutex::new(None) };
-                Ok(Reply::Activity { activity: self.objects.insert(Object::Rented(Arc::new(rented))), provider })
+                let rented = Rented {
+                    rental,
+                    workers: opening.workers,
+                    batch: tokio::sync::Mutex::new(None),
+                };
+                Ok(Reply::Activity {
+                    activity: self.objects.insert(Object::Rented(Arc::new(rented))),
+                    provider,
+                })
             })
             .await
     }
@@ -242,7 +286,10 @@ impl Desk {
         if self.objects.count() < objects::MOST {
             return Ok(());
         }
-        Err(Error::Invalid(format!("{} jobs and activities are open; close one first", objects::MOST)))
+        Err(Error::Invalid(format!(
+            "{} jobs and activities are open; close one first",
+            objects::MOST
+        )))
     }
 
     /// Sets the money aside and makes the job of what was permitted.
@@ -250,7 +297,10 @@ impl Desk {
         let Permit { action, terms, .. } = permit;
         // From here on the workers are given back however this ends.
         let workers = Workers::new(&self.gate, terms.workers);
-        let account = self.account.clone().ok_or_else(|| super::absent("account"))?;
+        let account = self
+            .account
+            .clone()
+            .ok_or_else(|| super::absent("account"))?;
         let purpose = action.package.clone();
         let reservation = blocking(move || match terms.budget {
             Some(budget) => account.reserve(budget, &purpose),
@@ -262,19 +312,29 @@ impl Desk {
             ReserveError::State(_) => Error::Unavailable(error.to_string()),
         })?;
         if reservation.amount() == Amount::ZERO {
-            return Err(Error::OverBudget("nothing is left of the run's budget".to_owned()));
+            return Err(Error::OverBudget(
+                "nothing is left of the run's budget".to_owned(),
+            ));
         }
         let demand = golem::Demand {
             package: golem::Package {
                 name: action.package,
-                forms: terms.forms.iter().map(|form| self.form(form)).collect::<Result<_, _>>()?,
+                forms: terms
+                    .forms
+                    .iter()
+                    .map(|form| self.form(form))
+                    .collect::<Result<_, _>>()?,
             },
             // Which form a provider takes is its network's choice, so it must bring what the most demanding one needs.
-            min_mem_gib: most(action.min_mem_gib, &terms.forms, |form| form.min_mem_gib.map(|gib| gib.as_f64())),
+            min_mem_gib: most(action.min_mem_gib, &terms.forms, |form| {
+                form.min_mem_gib.map(|gib| gib.as_f64())
+            }),
             min_storage_gib: most(action.min_storage_gib, &terms.forms, |form| {
                 form.min_storage_gib.map(|gib| gib.as_f64())
             }),
-            min_cpu_threads: most(action.min_cpu_threads, &terms.forms, |form| form.min_cpu_threads),
+            min_cpu_threads: most(action.min_cpu_threads, &terms.forms, |form| {
+                form.min_cpu_threads
+            }),
             subnet: terms.subnet,
             lifetime: terms.timeout,
         };
@@ -295,7 +355,9 @@ impl Desk {
     fn form(&self, form: &PackageForm) -> Result<Form, Error> {
         Ok(match &form.image {
             Image::Wasi(path) => Form::Wasi(WasiPackage {
-                archive: self.files.source(steps::tree_path("the recipe's package", path)?),
+                archive: self
+                    .files
+                    .source(steps::tree_path("the recipe's package", path)?),
                 digest: None,
             }),
             Image::Vm(hash) => Form::Vm(VmImage { hash: hash.clone() }),
@@ -311,13 +373,23 @@ impl Desk {
         }
     }
 
-    pub(super) async fn on_worker_start(&self, executor: Handle, steps: Vec<Step>) -> Result<Reply, Error> {
+    pub(super) async fn on_worker_start(
+        &self,
+        executor: Handle,
+        steps: Vec<Step>,
+    ) -> Result<Reply, Error> {
         let job = self.objects.job(executor)?;
-        let exec = Exec { what: "golem.on-worker-start", steps: steps::parse(steps)? };
+        const WHAT: &str = "golem.on-worker-start";
+        let exec = Exec {
+            what: WHAT,
+            steps: self.gate.read(WHAT, steps::parse(steps))?,
+        };
         self.gate
             .pass(exec, async |permit| {
                 let steps = permit.action.steps.bind(&self.files)?;
-                job.executor.on_worker_start(steps).map_err(convert::executor_error)?;
+                job.executor
+                    .on_worker_start(steps)
+                    .map_err(convert::executor_error)?;
                 Ok(Reply::Done)
             })
             .await
@@ -331,16 +403,25 @@ impl Desk {
         timeout: Option<u64>,
     ) -> Result<Reply, Error> {
         let job = self.objects.job(executor)?;
-        let submit = Submit {
-            label: short("label", label)?,
-            steps: steps::parse(steps)?,
-            timeout: convert::duration("timeout", timeout)?,
-        };
+        let submit = self
+            .gate
+            .read(Submit::WHAT, Submit::parse(label, steps, timeout))?;
         self.gate
             .pass(submit, async |permit| {
-                let Submit { label, steps, timeout } = permit.action;
-                let task = golem::Task { label, steps: steps.bind(&self.files)?, timeout };
-                job.executor.submit(task).map(Reply::Task).map_err(convert::executor_error)
+                let Submit {
+                    label,
+                    steps,
+                    timeout,
+                } = permit.action;
+                let task = golem::Task {
+                    label,
+                    steps: steps.bind(&self.files)?,
+                    timeout,
+                };
+                job.executor
+                    .submit(task)
+                    .map(Reply::Task)
+                    .map_err(convert::executor_error)
             })
             .await
     }
@@ -354,7 +435,10 @@ impl Desk {
 
     pub(super) async fn accept(&self, executor: Handle, task: u64) -> Result<Reply, Error> {
         let job = self.objects.job(executor)?;
-        let settle = Settle { what: "golem.accept", detail: json!({ "task": task }) };
+        let settle = Settle {
+            what: "golem.accept",
+            detail: json!({ "task": task }),
+        };
         self.gate
             .pass(settle, async |_| {
                 job.executor.accept(task).map_err(convert::executor_error)?;
@@ -363,14 +447,25 @@ impl Desk {
             .await
     }
 
-    pub(super) async fn reject(&self, executor: Handle, task: u64, reason: String, retry: bool) -> Result<Reply, Error> {
+    pub(super) async fn reject(
+        &self,
+        executor: Handle,
+        task: u64,
+        reason: String,
+        retry: bool,
+    ) -> Result<Reply, Error> {
         let job = self.objects.job(executor)?;
-        let reason = short("reason", reason)?;
-        let settle =
-            Settle { what: "golem.reject", detail: json!({ "task": task, "reason": reason, "retry": retry }) };
+        const WHAT: &str = "golem.reject";
+        let reason = self.gate.read(WHAT, short("reason", reason))?;
+        let settle = Settle {
+            what: WHAT,
+            detail: json!({ "task": task, "reason": reason, "retry": retry }),
+        };
         self.gate
             .pass(settle, async |_| {
-                job.executor.reject(task, &reason, retry).map_err(convert::executor_error)?;
+                job.executor
+                    .reject(task, &reason, retry)
+                    .map_err(convert::executor_error)?;
                 Ok(Reply::Done)
             })
             .await
@@ -378,7 +473,10 @@ impl Desk {
 
     pub(super) async fn close_executor(&self, executor: Handle) -> Result<Reply, Error> {
         let job = self.objects.job(executor)?;
-        let settle = Settle { what: "golem.close-executor", detail: json!({ "executor": executor }) };
+        let settle = Settle {
+            what: "golem.close-executor",
+            detail: json!({ "executor": executor }),
+        };
         self.gate
             .pass(settle, async |_| {
                 let summary = job.close().await;
@@ -388,10 +486,21 @@ impl Desk {
             .await
     }
 
-    pub(super) async fn exec(&self, activity: Handle, steps: Vec<Step>, timeout: Option<u64>) -> Result<Reply, Error> {
+    pub(super) async fn exec(
+        &self,
+        activity: Handle,
+        steps: Vec<Step>,
+        timeout: Option<u64>,
+    ) -> Result<Reply, Error> {
         let rented = self.objects.rented(activity)?;
-        let timeout = convert::duration("timeout", timeout)?;
-        let exec = Exec { what: "golem.exec", steps: steps::parse(steps)? };
+        const WHAT: &str = "golem.exec";
+        let timeout = self
+            .gate
+            .read(WHAT, convert::duration("timeout", timeout))?;
+        let exec = Exec {
+            what: WHAT,
+            steps: self.gate.read(WHAT, steps::parse(steps))?,
+        };
         self.gate
             .pass(exec, async |permit| {
                 let mut batch = rented.batch.try_lock().map_err(|_| busy())?;
@@ -399,7 +508,13 @@ impl Desk {
                     return Err(busy());
                 }
                 let steps = permit.action.steps.bind(&self.files)?;
-                *batch = Some(rented.rental.exec(steps, timeout).await.map_err(convert::executor_error)?);
+                *batch = Some(
+                    rented
+                        .rental
+                        .exec(steps, timeout)
+                        .await
+                        .map_err(convert::executor_error)?,
+                );
                 Ok(Reply::Done)
             })
             .await
@@ -427,7 +542,10 @@ impl Desk {
 
     pub(super) async fn close_activity(&self, activity: Handle) -> Result<Reply, Error> {
         let rented = self.objects.rented(activity)?;
-        let settle = Settle { what: "golem.close-activity", detail: json!({ "activity": activity }) };
+        let settle = Settle {
+            what: "golem.close-activity",
+            detail: json!({ "activity": activity }),
+        };
         self.gate
             .pass(settle, async |_| {
                 let cost = rented.close().await;
@@ -461,17 +579,33 @@ fn workers_left(grant: &Golem, asked: Option<u32>, in_use: u32) -> Result<u32, D
     }
 }
 
-fn most<T: PartialOrd>(asked: Option<T>, forms: &[PackageForm], of: impl Fn(&PackageForm) -> Option<T>) -> Option<T> {
-    forms.iter().filter_map(of).chain(asked).reduce(|most, next| if next > most { next } else { most })
+fn most<T: PartialOrd>(
+    asked: Option<T>,
+    forms: &[PackageForm],
+    of: impl Fn(&PackageForm) -> Option<T>,
+) -> Option<T> {
+    forms
+        .iter()
+        .filter_map(of)
+        .chain(asked)
+        .reduce(|most, next| if next > most { next } else { most })
 }
 
 pub(super) fn busy() -> Error {
-    Error::Invalid("a batch runs on this activity; take its events to the end before the next".to_owned())
+    Error::Invalid(
+        "a batch runs on this activity; take its events to the end before the next".to_owned(),
+    )
 }
 
 fn short(field: &str, text: String) -> Result<String, Error> {
     if text.len() > MOST_LABEL {
-        return Err(invalid(field, format_args!("it has {} bytes; at most {MOST_LABEL} are taken", text.len())));
+        return Err(invalid(
+            field,
+            format_args!(
+                "it has {} bytes; at most {MOST_LABEL} are taken",
+                text.len()
+            ),
+        ));
     }
     Ok(text)
 }

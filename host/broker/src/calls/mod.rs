@@ -4,6 +4,8 @@ mod dfs;
 mod golem;
 mod objects;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::sync::{Arc, Mutex};
@@ -39,16 +41,33 @@ impl Desk {
     /// Serves one call. May be dropped while it waits; the audit log says so then.
     pub(crate) async fn serve(&self, call: Call) -> Result<Reply, Error> {
         match call {
-            Call::Copy { source, destination } => self.copy(source, destination).await,
+            Call::Copy {
+                source,
+                destination,
+            } => self.copy(source, destination).await,
             Call::OpenExecutor(options) => self.open_executor(options).await,
             Call::OnWorkerStart { executor, steps } => self.on_worker_start(executor, steps).await,
-            Call::Submit { executor, label, steps, timeout } => self.submit(executor, label, steps, timeout).await,
+            Call::Submit {
+                executor,
+                label,
+                steps,
+                timeout,
+            } => self.submit(executor, label, steps, timeout).await,
             Call::NextOutcome(executor) => self.next_outcome(executor).await,
             Call::Accept { executor, task } => self.accept(executor, task).await,
-            Call::Reject { executor, task, reason, retry } => self.reject(executor, task, reason, retry).await,
+            Call::Reject {
+                executor,
+                task,
+                reason,
+                retry,
+            } => self.reject(executor, task, reason, retry).await,
             Call::CloseExecutor(executor) => self.close_executor(executor).await,
             Call::OpenActivity(options) => self.open_activity(options).await,
-            Call::Exec { activity, steps, timeout } => self.exec(activity, steps, timeout).await,
+            Call::Exec {
+                activity,
+                steps,
+                timeout,
+            } => self.exec(activity, steps, timeout).await,
             Call::NextEvent(activity) => self.next_event(activity).await,
             Call::CloseActivity(activity) => self.close_activity(activity).await,
             Call::Pods => self.pods().await,
@@ -79,7 +98,9 @@ fn absent(what: &str) -> Error {
 }
 
 /// Runs what blocks, such as a database or a slow disk, where it keeps nobody waiting.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::Unavailable(format!("a part of the host failed: {error}")))

@@ -56,12 +56,16 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(super) fn new(gate: &Arc<Gate>, held: u32) -> Self {
-        Self { gate: Arc::clone(gate), held: Mutex::new(held) }
+        Self {
+            gate: Arc::clone(gate),
+            held: Mutex::new(held),
+        }
     }
 
     pub(super) fn give_back(&self) {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        self.gate.change_used(|used| used.workers = used.workers.saturating_sub(held));
+        self.gate
+            .change_used(|used| used.workers = used.workers.saturating_sub(held));
     }
 }
 

@@ -27,11 +27,26 @@ pub(super) struct Parsed(Vec<ParsedStep>);
 
 #[derive(Debug)]
 enum ParsedStep {
-    Send { source: GuestPath, destination: String },
-    SendBytes { content: Vec<u8>, destination: String },
-    Run { program: String, args: Vec<String> },
-    Download { source: String, destination: GuestPath },
-    DownloadBytes { source: String, most: u64 },
+    Send {
+        source: GuestPath,
+        destination: String,
+    },
+    SendBytes {
+        content: Vec<u8>,
+        destination: String,
+    },
+    Run {
+        program: String,
+        args: Vec<String>,
+    },
+    Download {
+        source: String,
+        destination: GuestPath,
+    },
+    DownloadBytes {
+        source: String,
+        most: u64,
+    },
 }
 
 /// Reads the steps; the error names the step and its field.
@@ -40,9 +55,17 @@ pub(super) fn parse(steps: Vec<Step>) -> Result<Parsed, Error> {
         return Err(invalid("steps", "there are none; give at least one"));
     }
     if steps.len() > MOST_STEPS {
-        return Err(invalid("steps", format_args!("there are {}; at most {MOST_STEPS} are taken", steps.len())));
+        return Err(invalid(
+            "steps",
+            format_args!("there are {}; at most {MOST_STEPS} are taken", steps.len()),
+        ));
     }
-    steps.into_iter().enumerate().map(|(index, step)| parse_step(index, step)).collect::<Result<_, _>>().map(Parsed)
+    steps
+        .into_iter()
+        .enumerate()
+        .map(|(index, step)| parse_step(index, step))
+        .collect::<Result<_, _>>()
+        .map(Parsed)
 }
 
 fn parse_step(index: usize, step: Step) -> Result<ParsedStep, Error> {
@@ -56,7 +79,10 @@ fn parse_step(index: usize, step: Step) -> Result<ParsedStep, Error> {
             if upload.content.len() as u64 > MOST_BYTES {
                 return Err(invalid(
                     &field("content"),
-                    format_args!("it has {} bytes; at most {MOST_BYTES} are taken, send a file instead", upload.content.len()),
+                    format_args!(
+                        "it has {} bytes; at most {MOST_BYTES} are taken, send a file instead",
+                        upload.content.len()
+                    ),
                 ));
             }
             ParsedStep::SendBytes {
@@ -68,16 +94,28 @@ fn parse_step(index: usize, step: Step) -> Result<ParsedStep, Error> {
             let texts = std::iter::once(&command.program).chain(&command.args);
             for text in texts {
                 if text.len() > MOST_TEXT || text.contains('\0') {
-                    return Err(invalid(&field("run"), format_args!("a word is longer than {MOST_TEXT} bytes or holds a NUL")));
+                    return Err(invalid(
+                        &field("run"),
+                        format_args!("a word is longer than {MOST_TEXT} bytes or holds a NUL"),
+                    ));
                 }
             }
             if command.program.is_empty() {
-                return Err(invalid(&field("program"), "it is empty; name an entry point of the package"));
+                return Err(invalid(
+                    &field("program"),
+                    "it is empty; name an entry point of the package",
+                ));
             }
             if command.args.len() > MOST_ARGS {
-                return Err(invalid(&field("args"), format_args!("there are more than {MOST_ARGS}")));
+                return Err(invalid(
+                    &field("args"),
+                    format_args!("there are more than {MOST_ARGS}"),
+                ));
             }
-            ParsedStep::Run { program: command.program, args: command.args }
+            ParsedStep::Run {
+                program: command.program,
+                args: command.args,
+            }
         }
         Step::DownloadFile(download) => ParsedStep::Download {
             source: remote_path(&field("source"), download.source)?,
@@ -85,7 +123,10 @@ fn parse_step(index: usize, step: Step) -> Result<ParsedStep, Error> {
         },
         Step::DownloadBytes(download) => {
             if download.most > MOST_BYTES {
-                return Err(invalid(&field("most"), format_args!("at most {MOST_BYTES}; download a file instead")));
+                return Err(invalid(
+                    &field("most"),
+                    format_args!("at most {MOST_BYTES}; download a file instead"),
+                ));
             }
             ParsedStep::DownloadBytes {
                 source: remote_path(&field("source"), download.source)?,
@@ -103,13 +144,19 @@ pub(super) fn tree_path(field: &str, text: &str) -> Result<GuestPath, Error> {
 /// An absolute path on a provider, which must not climb.
 pub(super) fn remote_path(field: &str, text: String) -> Result<String, Error> {
     if text.len() > MOST_TEXT {
-        return Err(invalid(field, format_args!("the path is longer than {MOST_TEXT} bytes")));
+        return Err(invalid(
+            field,
+            format_args!("the path is longer than {MOST_TEXT} bytes"),
+        ));
     }
     let Some(rest) = text.strip_prefix('/') else {
         return Err(invalid(field, "a path on a provider begins with `/`"));
     };
     if text.contains('\0') || rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(invalid(field, "a path on a provider has no empty part, `.`, `..` or NUL"));
+        return Err(invalid(
+            field,
+            "a path on a provider has no empty part, `.`, `..` or NUL",
+        ));
     }
     Ok(text)
 }
@@ -119,7 +166,9 @@ pub(super) fn check_writable(path: &GuestPath) -> Result<(), Refusal> {
     if path.area().is_writable() {
         Ok(())
     } else {
-        Err(Refusal::Invalid(format!("{path}: only output/, logs/ and tmp/ can be written")))
+        Err(Refusal::Invalid(format!(
+            "{path}: only output/, logs/ and tmp/ can be written"
+        )))
     }
 }
 
@@ -137,11 +186,22 @@ impl Parsed {
         self.0
             .iter()
             .map(|step| match step {
-                ParsedStep::Send { source, destination } => json!({ "send": source.as_str(), "to": destination }),
-                ParsedStep::SendBytes { content, destination } => json!({ "send-bytes": content.len(), "to": destination }),
+                ParsedStep::Send {
+                    source,
+                    destination,
+                } => json!({ "send": source.as_str(), "to": destination }),
+                ParsedStep::SendBytes {
+                    content,
+                    destination,
+                } => json!({ "send-bytes": content.len(), "to": destination }),
                 ParsedStep::Run { program, args } => json!({ "run": program, "args": args.len() }),
-                ParsedStep::Download { source, destination } => json!({ "download": source, "to": destination.as_str() }),
-                ParsedStep::DownloadBytes { source, most } => json!({ "download-bytes": source, "most": most }),
+                ParsedStep::Download {
+                    source,
+                    destination,
+                } => json!({ "download": source, "to": destination.as_str() }),
+                ParsedStep::DownloadBytes { source, most } => {
+                    json!({ "download-bytes": source, "most": most })
+                }
             })
             .collect()
     }
@@ -152,17 +212,31 @@ impl Parsed {
             .into_iter()
             .map(|step| {
                 Ok(match step {
-                    ParsedStep::Send { source, destination } => {
-                        golem::Step::Send { source: files.source(source), destination }
-                    }
-                    ParsedStep::SendBytes { content, destination } => {
-                        golem::Step::Send { source: files.bytes(content)?, destination }
-                    }
+                    ParsedStep::Send {
+                        source,
+                        destination,
+                    } => golem::Step::Send {
+                        source: files.source(source),
+                        destination,
+                    },
+                    ParsedStep::SendBytes {
+                        content,
+                        destination,
+                    } => golem::Step::Send {
+                        source: files.bytes(content)?,
+                        destination,
+                    },
                     ParsedStep::Run { program, args } => golem::Step::Run { program, args },
-                    ParsedStep::Download { source, destination } => {
-                        golem::Step::Download { source, sink: files.sink(destination) }
+                    ParsedStep::Download {
+                        source,
+                        destination,
+                    } => golem::Step::Download {
+                        source,
+                        sink: files.sink(destination),
+                    },
+                    ParsedStep::DownloadBytes { source, most } => {
+                        golem::Step::DownloadBytes { source, most }
                     }
-                    ParsedStep::DownloadBytes { source, most } => golem::Step::DownloadBytes { source, most },
                 })
             })
             .collect()

@@ -44,7 +44,9 @@ impl End {
                 let (pod, path) = dfs::location(field, &location)?;
                 End::Dfs(pod, path)
             }
-            Place::Provider { activity, path } => End::Provider(activity, steps::remote_path(field, path)?),
+            Place::Provider { activity, path } => {
+                End::Provider(activity, steps::remote_path(field, path)?)
+            }
         })
     }
 
@@ -61,6 +63,15 @@ impl End {
 struct Copy {
     source: End,
     destination: End,
+}
+
+impl Copy {
+    fn parse(source: Place, destination: Place) -> Result<Self, Error> {
+        Ok(Self {
+            source: End::parse("source", source)?,
+            destination: End::parse("destination", destination)?,
+        })
+    }
 }
 
 impl Action for Copy {
@@ -95,13 +106,20 @@ impl Action for Copy {
 
 impl Desk {
     pub(super) async fn copy(&self, source: Place, destination: Place) -> Result<Reply, Error> {
-        let copy = Copy { source: End::parse("source", source)?, destination: End::parse("destination", destination)? };
+        let copy = self
+            .gate
+            .read("transfer.copy", Copy::parse(source, destination))?;
         self.gate
             .pass(copy, async |permit| {
-                let Copy { source, destination } = permit.action;
+                let Copy {
+                    source,
+                    destination,
+                } = permit.action;
                 let receipt = match (&source, &destination) {
                     (End::Tree(path), to) => self.put(self.files.source(path.clone()), to).await?,
-                    (from, End::Tree(path)) => self.get(from, self.files.sink(path.clone())).await?,
+                    (from, End::Tree(path)) => {
+                        self.get(from, self.files.sink(path.clone())).await?
+                    }
                     (from, to) => {
                         let spool = Arc::new(self.files.spool().map_err(local)?);
                         self.get(from, Arc::clone(&spool) as Arc<dyn Sink>).await?;
@@ -113,7 +131,10 @@ impl Desk {
                     destination: Untrusted::new(destination.describe()),
                     bytes: receipt.bytes,
                 });
-                Ok(Reply::Receipt { bytes: receipt.bytes, sha256: receipt.sha256 })
+                Ok(Reply::Receipt {
+                    bytes: receipt.bytes,
+                    sha256: receipt.sha256,
+                })
             })
             .await
     }
@@ -123,15 +144,23 @@ impl Desk {
         match to {
             End::Tree(path) => {
                 let sink = self.files.sink(path.clone());
-                blocking(move || copy_here(&*source, &*sink)).await?.map_err(local)
+                blocking(move || copy_here(&*source, &*sink))
+                    .await?
+                    .map_err(local)
             }
             End::Dfs(pod, path) => {
                 let mut stream = FileStream::open(source);
-                self.store()?.write(pod, path, &mut stream).await.map_err(dfs::error)?;
+                self.store()?
+                    .write(pod, path, &mut stream)
+                    .await
+                    .map_err(dfs::error)?;
                 Ok(stream.meter.receipt())
             }
             End::Provider(activity, path) => {
-                let step = golem::Step::Send { source: Arc::clone(&source), destination: path.clone() };
+                let step = golem::Step::Send {
+                    source: Arc::clone(&source),
+                    destination: path.clone(),
+                };
                 let rented = self.objects.rented(*activity)?;
                 one_step(&rented, step).await?;
                 blocking(move || measure(&*source)).await?.map_err(local)
@@ -144,7 +173,9 @@ impl Desk {
         match from {
             End::Tree(path) => {
                 let source = self.files.source(path.clone());
-                blocking(move || copy_here(&*source, &*sink)).await?.map_err(local)
+                blocking(move || copy_here(&*source, &*sink))
+                    .await?
+                    .map_err(local)
             }
             End::Dfs(pod, path) => {
                 let file = self.store()?.read(pod, path).await.map_err(dfs::error)?;
@@ -159,7 +190,10 @@ impl Desk {
                 receive(file.content, sink).await
             }
             End::Provider(activity, path) => {
-                let metered = Arc::new(MeteredSink { sink, meter: Arc::default() });
+                let metered = Arc::new(MeteredSink {
+                    sink,
+                    meter: Arc::default(),
+                });
                 let step = golem::Step::Download {
                     source: path.clone(),
                     sink: Arc::clone(&metered) as Arc<dyn Sink>,
@@ -178,13 +212,19 @@ async fn one_step(rented: &Rented, step: golem::Step) -> Result<(), Error> {
     if batch.is_some() {
         return Err(super::golem::busy());
     }
-    let mut events = rented.rental.exec(vec![step], None).await.map_err(convert::executor_error)?;
+    let mut events = rented
+        .rental
+        .exec(vec![step], None)
+        .await
+        .map_err(convert::executor_error)?;
     while let Some(event) = events.recv().await {
         if let golem::BatchEvent::Ended(end) = event {
             return end.map_err(convert::failure_as_error);
         }
     }
-    Err(Error::Unavailable("the provider's batch ended without a word".to_owned()))
+    Err(Error::Unavailable(
+        "the provider's batch ended without a word".to_owned(),
+    ))
 }
 
 /// What was copied.
@@ -209,7 +249,10 @@ impl Meter {
     }
 
     fn receipt(&self) -> Receipt {
-        Receipt { bytes: self.bytes, sha256: hex::encode(self.hash.clone().finalize()) }
+        Receipt {
+            bytes: self.bytes,
+            sha256: hex::encode(self.hash.clone().finalize()),
+        }
     }
 }
 
@@ -223,7 +266,10 @@ struct MeteredSink {
 
 impl MeteredSink {
     fn receipt(&self) -> Receipt {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner).receipt()
+        self.meter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .receipt()
     }
 }
 
@@ -239,7 +285,10 @@ impl Sink for MeteredSink {
     fn create(&self) -> io::Result<Box<dyn Partial>> {
         let partial = self.sink.create()?;
         *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = Meter::default();
-        Ok(Box::new(MeteredPartial { partial, meter: Arc::clone(&self.meter) }))
+        Ok(Box::new(MeteredPartial {
+            partial,
+            meter: Arc::clone(&self.meter),
+        }))
     }
 }
 
@@ -251,7 +300,10 @@ struct MeteredPartial {
 impl Write for MeteredPartial {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let n = self.partial.write(buffer)?;
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner).take(&buffer[..n]);
+        self.meter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(&buffer[..n]);
         Ok(n)
     }
 
@@ -280,17 +332,27 @@ impl FileStream {
         tokio::task::spawn_blocking(move || {
             let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
             let sent = source.open().and_then(|mut content| {
-                pump(&mut *content, |bytes| sender.blocking_send(Ok(bytes.to_vec())).map_err(|_| gone()))
+                pump(&mut *content, |bytes| {
+                    sender.blocking_send(Ok(bytes.to_vec())).map_err(|_| gone())
+                })
             });
             // An empty chunk is the end. Nobody listens any more if sending fails.
             let _ = sender.blocking_send(sent.map(|()| Vec::new()));
         });
-        Self { chunks, rest: Some(io::Cursor::default()), meter: Meter::default() }
+        Self {
+            chunks,
+            rest: Some(io::Cursor::default()),
+            meter: Meter::default(),
+        }
     }
 }
 
 impl AsyncRead for FileStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let Some(rest) = self.rest.as_mut() else {
                 return Poll::Ready(Ok(()));
@@ -359,11 +421,14 @@ async fn receive(mut content: sovr_dfs::Content, sink: Arc<dyn Sink>) -> Result<
         }
         meter.take(&buffer[..n]);
         if meter.bytes > most {
-            return Err(Error::Invalid(format!("the file is longer than the {most} bytes left of limits.output")));
+            return Err(Error::Invalid(format!(
+                "the file is longer than the {most} bytes left of limits.output"
+            )));
         }
-        (partial, buffer) = blocking(move || partial.write_all(&buffer[..n]).map(|()| (partial, buffer)))
-            .await?
-            .map_err(local)?;
+        (partial, buffer) =
+            blocking(move || partial.write_all(&buffer[..n]).map(|()| (partial, buffer)))
+                .await?
+                .map_err(local)?;
     }
     blocking(move || partial.commit()).await?.map_err(local)?;
     Ok(meter.receipt())
@@ -373,9 +438,9 @@ async fn receive(mut content: sovr_dfs::Content, sink: Arc<dyn Sink>) -> Result<
 fn local(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::NotFound(error.to_string()),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded | io::ErrorKind::IsADirectory => {
-            Error::Invalid(error.to_string())
-        }
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::IsADirectory => Error::Invalid(error.to_string()),
         _ => Error::Unavailable(error.to_string()),
     }
 }

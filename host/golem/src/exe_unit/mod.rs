@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use sovr_runtime::package::Manifest;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::demand::WasiPackage;
@@ -18,11 +17,13 @@ use crate::failure::{Failure, FailureKind};
 use crate::step::{BatchEvent, Command, MOST_BYTES, Step, StepResult};
 use crate::transfer::{Sink, Source};
 
+mod clock;
 pub(crate) mod container;
 pub(crate) mod copy;
 mod output;
 pub mod runtime;
 
+use clock::Clock;
 use container::Container;
 use copy::{Gate, Memory};
 use output::Capture;
@@ -64,7 +65,7 @@ pub struct ExeUnit {
     deployments: u32,
     stop: watch::Receiver<bool>,
     gate: Arc<Gate>,
-    cpu: watch::Sender<Duration>,
+    clock: Arc<Clock>,
 }
 
 struct Deployment {
@@ -78,7 +79,7 @@ struct Deployment {
 pub struct Ending {
     stop: watch::Sender<bool>,
     gate: Arc<Gate>,
-    cpu: watch::Receiver<Duration>,
+    clock: Arc<Clock>,
 }
 
 impl Ending {
@@ -97,7 +98,21 @@ impl Ending {
     /// How long programs have run so far. A program computes in one thread, so its time stands for processor time.
     #[must_use]
     pub fn cpu(&self) -> Duration {
-        *self.cpu.borrow()
+        self.clock.time()
+    }
+}
+
+/// A batch that is over, and a place in its channel to say so.
+#[must_use = "the listener waits for the end"]
+pub struct BatchEnd {
+    permit: mpsc::OwnedPermit<BatchEvent>,
+    result: Result<(), Failure>,
+}
+
+impl BatchEnd {
+    /// Tells the listener.
+    pub fn tell(self) {
+        self.permit.send(BatchEvent::Ended(self.result));
     }
 }
 
@@ -129,12 +144,12 @@ impl ExeUnit {
     /// A unit that keeps its files beneath `directory`, which must exist and be its own.
     pub fn new(runtime: Arc<dyn Runtime>, package: WasiPackage, limits: Limits, directory: &Path) -> (Self, Ending) {
         let (stop, stopped) = watch::channel(false);
-        let (cpu, cpu_seen) = watch::channel(Duration::ZERO);
+        let clock = Arc::new(Clock::default());
         let gate = Arc::new(Gate::default());
         let ending = Ending {
             stop,
             gate: Arc::clone(&gate),
-            cpu: cpu_seen,
+            clock: Arc::clone(&clock),
         };
         let unit = Self {
             runtime,
@@ -146,7 +161,7 @@ impl ExeUnit {
             deployments: 0,
             stop: stopped,
             gate,
-            cpu,
+            clock,
         };
         (unit, ending)
     }
@@ -158,11 +173,10 @@ impl ExeUnit {
         mpsc::channel(QUEUE + 1)
     }
 
-    /// Runs a batch to its end. The listener hears of the end even if it has not heard everything before.
-    pub async fn run(&mut self, batch: Vec<Command>, events: mpsc::Sender<BatchEvent>) {
-        let Ok(end) = events.clone().reserve_owned().await else {
-            return;
-        };
+    /// Runs a batch to its end, which whoever calls tells when the next batch may come. The listener hears of the end
+    /// even if it has not heard everything before. None if nobody listens.
+    pub async fn run(&mut self, batch: Vec<Command>, events: mpsc::Sender<BatchEvent>) -> Option<BatchEnd> {
+        let permit = events.clone().reserve_owned().await.ok()?;
         let mut teller = Teller {
             events,
             stop: self.stop.clone(),
@@ -172,7 +186,7 @@ impl ExeUnit {
             Err(Abort::Failed(failure)) => Err(*failure),
             Err(Abort::Stopped) => Err(Failure::new(FailureKind::Cancelled, "the activity was ended")),
         };
-        end.send(BatchEvent::Ended(result));
+        Some(BatchEnd { permit, result })
     }
 
     async fn commands(&mut self, batch: Vec<Command>, teller: &mut Teller) -> Result<(), Abort> {
@@ -361,15 +375,13 @@ impl ExeUnit {
         };
         let started = self.unless_stopped(self.runtime.start(start)).await?;
         let mut running = started.map_err(|reason| failed(format!("cannot run `{program}`: {reason}")))?;
-        let begun = Instant::now();
-        let before = *self.cpu.borrow();
+        let ticking = self.clock.start();
         let mut stdout = Capture::default();
         let mut stderr = Capture::default();
         let end = loop {
             let Some(event) = self.unless_stopped(running.next()).await? else {
                 break ProgramEnd::Lost("its process is gone".to_owned());
             };
-            self.cpu.send_replace(before + begun.elapsed());
             match event {
                 ProgramEvent::Stdout(bytes) => {
                     if let Some(text) = stdout.take(&bytes) {
@@ -384,7 +396,7 @@ impl ExeUnit {
                 ProgramEvent::End(end) => break end,
             }
         };
-        self.cpu.send_replace(before + begun.elapsed());
+        drop(ticking);
         let (stdout, stderr) = (stdout.finish(), stderr.finish());
         let (kind, reason) = match end {
             ProgramEnd::Exited(0) => {

@@ -40,7 +40,12 @@ async fn batch_of(package: WasiPackage, steps: Vec<Step>) -> (Vec<StepResult>, R
         }
         panic!("the batch did not end");
     };
-    tokio::join!(unit.run(batch, sender), listen).1
+    let work = async {
+        if let Some(end) = unit.run(batch, sender).await {
+            end.tell();
+        }
+    };
+    tokio::join!(work, listen).1
 }
 
 #[tokio::test]
@@ -112,7 +117,8 @@ async fn a_batch_that_nobody_hears_stops() {
     let (sender, events) = ExeUnit::events();
     drop(events);
     let batch = vec![Command::Deploy, Command::Start, Command::Step(run("sleep", &["100000"]))];
-    tokio::time::timeout(Duration::from_secs(10), unit.run(batch, sender)).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(10), unit.run(batch, sender)).await.unwrap();
+    assert!(end.is_none());
 }
 
 #[tokio::test]
@@ -128,7 +134,8 @@ async fn a_listener_that_does_not_listen_makes_the_batch_wait() {
     let started = stage.started.load(std::sync::atomic::Ordering::SeqCst);
     assert!(started < 100, "{started} programs were started");
     ending.end();
-    tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    end.unwrap().tell();
     let mut last = None;
     while let Some(event) = events.recv().await {
         last = Some(event);

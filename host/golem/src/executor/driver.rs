@@ -13,7 +13,7 @@ use super::worker::Worker;
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind};
 use crate::lease::{advance, stopped};
-use crate::network::{Market, NodeId, Proposal, Refusal};
+use crate::network::{Market, MarketEvent, NodeId, Proposal, Refusal};
 use crate::pool::{Pool, next_of};
 use crate::timing::{self, until};
 
@@ -23,7 +23,7 @@ pub(crate) struct Driver {
     pool: Pool,
     /// None once it failed.
     market: Option<Box<dyn Market>>,
-    /// Until when better offers are waited for; none before the first offer.
+    /// Until when better offers are waited for: past once the market was quiet, none before the first offer.
     collecting: Option<Instant>,
     workers: JoinSet<()>,
     next_worker: u64,
@@ -86,10 +86,14 @@ impl Driver {
                 _ = changes.changed() => {}
                 event = next_of(&mut self.market) => match event {
                     Ok(event) => {
-                        self.pool.add(event, &*self.shared.observer);
-                        if self.collecting.is_none() && self.pool.has(|_| true) {
-                            self.collecting = Instant::now().checked_add(timing::COLLECT);
+                        match event {
+                            MarketEvent::Quiet => self.collecting = Some(Instant::now()),
+                            MarketEvent::Proposal(_) if self.collecting.is_none() => {
+                                self.collecting = Instant::now().checked_add(timing::COLLECT);
+                            }
+                            _ => {}
                         }
+                        self.pool.add(event, &*self.shared.observer);
                     }
                     Err(error) => {
                         self.market = None;
@@ -140,9 +144,7 @@ impl Driver {
         }
 
         let now = Instant::now();
-        let collecting = self
-            .collecting
-            .filter(|end| *end > now && !self.patience(&|_| true).is_zero());
+        let collecting = self.collecting.filter(|end| *end > now);
         // A worker that is free, or will be when it is ready, will come to one of the tasks.
         let mut free: Vec<_> = state.workers.iter().filter(|(_, live)| !live.busy).map(|(id, _)| *id).collect();
         let mut look_again = None;

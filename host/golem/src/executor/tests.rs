@@ -119,6 +119,18 @@ async fn tasks_run_on_several_providers_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_is_begun_for_each_task_as_it_comes() {
+    let scene = Scene::new(3, Faults::new());
+    let run_ = open(&scene, job(3), Amount::glm(10)).await;
+    for label in ["a", "b", "c"] {
+        run_.submit(label, vec![run("sleep", &["60"])]);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(run_.count(|event| matches!(event, Event::TaskStarted { .. })), 3);
+    run_.close(&scene).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_workers_than_asked_for() {
     let scene = Scene::new(3, Faults::new());
     let run_ = open(&scene, job(2), Amount::glm(10)).await;

@@ -159,13 +159,19 @@ async fn run(
     batch: Vec<Command>,
     events: mpsc::Sender<BatchEvent>,
 ) {
-    if let Some(unit) = guard.as_mut() {
-        unit.unit.run(batch, events).await;
-    }
+    let end = match guard.as_mut() {
+        Some(unit) => unit.unit.run(batch, events).await,
+        None => None,
+    };
     if life.ending.has_ended()
         && let Some(unit) = guard.take()
     {
         remove(unit).await;
+    }
+    // Who hears the end may send the next batch at once.
+    drop(guard);
+    if let Some(end) = end {
+        end.tell();
     }
 }
 

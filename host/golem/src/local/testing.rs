@@ -177,7 +177,7 @@ fn subject(scene: &Scene) -> Subject {
         network: Arc::clone(&scene.network) as _,
         demand: demand(),
         print: run("echo", &["hello"]),
-        fail: run("fail", &["3"]),
+        fail: run("fail", &["1"]),
         hang: run("sleep", &["1000000"]),
         path: "/golem/work/file".to_owned(),
     }

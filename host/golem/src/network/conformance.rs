@@ -32,7 +32,8 @@ pub struct Subject {
     pub demand: Demand,
     /// A program that prints `hello` and a line feed, and succeeds.
     pub print: Step,
-    /// A program that prints `sorry` and a line feed to standard error, and exits with code 3.
+    /// A program that prints `sorry` and a line feed to standard error, and exits with code 1. (The code of a
+    /// preview-1 program that is run as a component is never another one.)
     pub fail: Step,
     /// A program that does not end.
     pub hang: Step,
@@ -257,7 +258,7 @@ async fn first_failure(subject: Subject) -> Verdict {
     let (heard, end) = exec(&*activity, batch).await?;
     let failure = end.err().ok_or("a batch succeeded although a program failed")?;
     ensure(
-        failure.kind == FailureKind::CommandFailed && failure.reason.contains("exited with code 3"),
+        failure.kind == FailureKind::CommandFailed && failure.reason.contains("exited with code 1"),
         || format!("the failure was {failure:?}"),
     )?;
     ensure(failure.stderr == "sorry\n", || format!("the failure says {:?}", failure.stderr))?;

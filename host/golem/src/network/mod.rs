@@ -23,7 +23,7 @@
 //! 5. **A batch tells its story in order.** `Started(i)`, any output and progress of `i`, `Finished(i)`, and so on in
 //!    index order; the first failure ends the batch; `Ended` comes exactly once and last, even if the provider is gone.
 //!    The channel of events is bounded, so a listener that does not listen makes the batch wait and fills no memory;
-//!    one that drops its end stops the batch.
+//!    one that drops its end stops the batch. When `Ended` is heard, the next batch may come.
 //! 6. **Nothing after the end.** When `destroy` has returned, no program of that activity runs, nothing more is read
 //!    from a source and no sink is committed; a batch that was running has ended. The same holds for all activities of
 //!    an agreement when `terminate` has returned. Both may be called again; the second call has no effect, and
