@@ -187,12 +187,11 @@ impl Sink for TreeSink {
     }
 
     fn create(&self) -> io::Result<Box<dyn Partial>> {
-        Ok(Box::new(TreePartial(
-            self.files
-                .tree
-                .create(&self.path, &self.files.quota)
-                .map_err(as_io)?,
-        )))
+        // What the script wrote by itself counts as well, and is known only by looking.
+        let Files { tree, quota, .. } = &self.files;
+        tree.account(quota).map_err(as_io)?;
+        let file = tree.create(&self.path, quota).map_err(as_io)?;
+        Ok(Box::new(TreePartial(file)))
     }
 }
 

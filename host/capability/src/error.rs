@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::text::quote;
-
 /// State that cannot be used. Each message says what was attempted, on what, and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,16 +63,6 @@ pub enum StateError {
         found: i64,
         /// The newest version known here.
         known: i64,
-    },
-    /// Something stored does not read back as what was written.
-    #[error("{} holds {}, which is not {expected}; move the file away to start afresh", .path.display(), quote(.found))]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        found: String,
-        /// What belongs there.
-        expected: &'static str,
     },
 }
 

@@ -93,7 +93,11 @@ impl From<&Command> for Doing {
 
 /// One thing that happened. Workers are numbered from 0 in the order in which they were started.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "what", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "what",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 #[non_exhaustive]
 pub enum Event {
     /// The job is open and its demand published.

@@ -43,11 +43,20 @@ pub struct Failure {
 impl Failure {
     /// A failure that no single step is to blame for.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), step: None, stdout: String::new(), stderr: String::new() }
+        Self {
+            kind,
+            reason: reason.into(),
+            step: None,
+            stdout: String::new(),
+            stderr: String::new(),
+        }
     }
 
     /// A failure of the step with this index.
     pub fn at(step: u32, kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { step: Some(step), ..Self::new(kind, reason) }
+        Self {
+            step: Some(step),
+            ..Self::new(kind, reason)
+        }
     }
 }

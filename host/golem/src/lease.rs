@@ -104,7 +104,14 @@ impl Lease {
                     reason: reason.as_str().into(),
                 });
                 let failure = Failure::new(FailureKind::ProviderLost, reason.clone());
-                settle(worker, &*agreement, &account, TerminateReason::Failed(reason), &*observer).await;
+                settle(
+                    worker,
+                    &*agreement,
+                    &account,
+                    TerminateReason::Failed(reason),
+                    &*observer,
+                )
+                .await;
                 return Err(SignError::Failed(failure));
             }
         };
@@ -160,7 +167,10 @@ impl Lease {
         let mut story = Story::new(batch);
         let late = |story: &Story| {
             let timeout = timeout.unwrap_or_default();
-            story.interrupted(FailureKind::TimedOut, format!("it took longer than {timeout:?}"))
+            story.interrupted(
+                FailureKind::TimedOut,
+                format!("it took longer than {timeout:?}"),
+            )
         };
         let mut events = tokio::select! {
             biased;
@@ -181,7 +191,10 @@ impl Lease {
             let Some(event) = event else {
                 return Err(story.interrupted(
                     FailureKind::ProviderLost,
-                    format!("{} went away in the middle of a batch", self.provider().name),
+                    format!(
+                        "{} went away in the middle of a batch",
+                        self.provider().name
+                    ),
                 ));
             };
             self.report(task, batch, &event);
@@ -210,7 +223,12 @@ impl Lease {
     }
 
     /// What that cost. Never more than the time that passed can justify.
-    pub(crate) fn cost_between(&self, earlier: Option<Usage>, later: Option<Usage>, passed: Duration) -> Amount {
+    pub(crate) fn cost_between(
+        &self,
+        earlier: Option<Usage>,
+        later: Option<Usage>,
+        passed: Duration,
+    ) -> Amount {
         self.account.cost_between(earlier, later, passed)
     }
 
@@ -222,7 +240,14 @@ impl Lease {
         // Its last events, the invoice among them, are told before the end is.
         let _ = tokio::time::timeout(timing::LAST_EVENTS, self.follower.join_next()).await;
         self.follower.shutdown().await;
-        book(self.worker, self.agreement.provider(), &self.account, &terminated, &*self.observer).await;
+        book(
+            self.worker,
+            self.agreement.provider(),
+            &self.account,
+            &terminated,
+            &*self.observer,
+        )
+        .await;
         terminated
     }
 
@@ -230,7 +255,10 @@ impl Lease {
         let worker = self.worker;
         self.observer.observe(&match event {
             BatchEvent::Started(index) => {
-                let Some(command) = usize::try_from(*index).ok().and_then(|index| batch.get(index)) else {
+                let Some(command) = usize::try_from(*index)
+                    .ok()
+                    .and_then(|index| batch.get(index))
+                else {
                     return;
                 };
                 Event::CommandStarted {
@@ -263,7 +291,10 @@ fn lost(error: &NetworkError) -> Failure {
 }
 
 async fn usage(activity: &dyn Activity) -> Option<Usage> {
-    tokio::time::timeout(timing::USAGE, activity.usage()).await.ok()?.ok()
+    tokio::time::timeout(timing::USAGE, activity.usage())
+        .await
+        .ok()?
+        .ok()
 }
 
 /// Ends an agreement that nobody follows.
@@ -280,7 +311,13 @@ async fn settle(
 }
 
 /// Records what a bill cost.
-async fn book(worker: u64, provider: &Provider, account: &Account, bill: &Bill, observer: &dyn Observer) {
+async fn book(
+    worker: u64,
+    provider: &Provider,
+    account: &Account,
+    bill: &Bill,
+    observer: &dyn Observer,
+) {
     let allotment = account.state().allotment.take();
     if let Some(allotment) = allotment
         && let Err(error) = allotment.settle(bill.accepted).await
@@ -345,7 +382,10 @@ impl Account {
     }
 
     fn ceiling(&self) -> Amount {
-        self.state().allotment.as_ref().map_or(Amount::ZERO, Allotment::amount)
+        self.state()
+            .allotment
+            .as_ref()
+            .map_or(Amount::ZERO, Allotment::amount)
     }
 
     /// The most that can be owed by now, whatever the provider says.
@@ -361,18 +401,26 @@ impl Account {
 
     /// How long full load is paid for from `since`.
     fn covered(&self, state: &State) -> Duration {
-        let ceiling = state.allotment.as_ref().map_or(Amount::ZERO, Allotment::amount);
-        self.price.pays_for(self.threads, ceiling.saturating_sub(state.known))
+        let ceiling = state
+            .allotment
+            .as_ref()
+            .map_or(Amount::ZERO, Allotment::amount);
+        self.price
+            .pays_for(self.threads, ceiling.saturating_sub(state.known))
     }
 
     fn check(&self) -> Check {
         let mut state = self.state();
         let covered = self.covered(&state);
-        let due = state.since.checked_add(covered.saturating_sub(timing::TOP_UP));
+        let due = state
+            .since
+            .checked_add(covered.saturating_sub(timing::TOP_UP));
         if due.is_none_or(|due| due > Instant::now()) {
             return Check::At(due);
         }
-        let ahead = self.price.running_cost(Usage::full_load(self.threads, timing::AHEAD));
+        let ahead = self
+            .price
+            .running_cost(Usage::full_load(self.threads, timing::AHEAD));
         let Some(allotment) = &mut state.allotment else {
             return Check::At(None);
         };
@@ -394,7 +442,10 @@ impl Account {
         let mut state = self.state();
         let now = Instant::now();
         let load = Usage::full_load(self.threads, now - state.since);
-        let assumed = state.known.checked_add(self.price.running_cost(load)).unwrap_or(Amount::MAX);
+        let assumed = state
+            .known
+            .checked_add(self.price.running_cost(load))
+            .unwrap_or(Amount::MAX);
         state.known = owed.min(assumed);
         state.since = now;
     }
@@ -405,8 +456,15 @@ impl Account {
         }
     }
 
-    fn cost_between(&self, earlier: Option<Usage>, later: Option<Usage>, passed: Duration) -> Amount {
-        let most = self.price.running_cost(Usage::full_load(self.threads, passed));
+    fn cost_between(
+        &self,
+        earlier: Option<Usage>,
+        later: Option<Usage>,
+        passed: Duration,
+    ) -> Amount {
+        let most = self
+            .price
+            .running_cost(Usage::full_load(self.threads, passed));
         match (earlier, later) {
             (Some(earlier), Some(later)) => self.price.running_cost(later.since(earlier)).min(most),
             // A provider that does not answer has at least let time pass.
@@ -506,7 +564,9 @@ impl Follower {
                 if amount > most {
                     self.break_with(
                         FailureKind::ProviderLost,
-                        format!("{name} asked for {amount} GLM when at most {most} GLM could be owed"),
+                        format!(
+                            "{name} asked for {amount} GLM when at most {most} GLM could be owed"
+                        ),
                     );
                 } else {
                     let ceiling = self.account.ceiling();

@@ -110,12 +110,25 @@ impl Pool {
     }
 
     /// What was asked, how many answered and why they were refused; `others` are reasons the pool does not know.
-    pub(crate) fn explain(&self, demand: &Demand, others: impl IntoIterator<Item = String>) -> String {
-        let mut text = format!("asked for package `{}` in subnet `{}`", demand.package.name, demand.subnet);
+    pub(crate) fn explain(
+        &self,
+        demand: &Demand,
+        others: impl IntoIterator<Item = String>,
+    ) -> String {
+        let mut text = format!(
+            "asked for package `{}` in subnet `{}`",
+            demand.package.name, demand.subnet
+        );
         for (name, value) in [
             ("GiB memory", demand.min_mem_gib.map(|gib| gib.to_string())),
-            ("GiB storage", demand.min_storage_gib.map(|gib| gib.to_string())),
-            ("CPU threads", demand.min_cpu_threads.map(|threads| threads.to_string())),
+            (
+                "GiB storage",
+                demand.min_storage_gib.map(|gib| gib.to_string()),
+            ),
+            (
+                "CPU threads",
+                demand.min_cpu_threads.map(|threads| threads.to_string()),
+            ),
         ] {
             if let Some(value) = value {
                 text.push_str(&format!(" with at least {value} {name}"));
@@ -128,12 +141,10 @@ impl Pool {
         });
         let mut refusals: Vec<_> = self.refusals.iter().collect();
         refusals.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let refusals = refusals
-            .into_iter()
-            .map(|(reason, count)| match count {
-                1 => format!("refused: {reason}"),
-                count => format!("refused {count} times: {reason}"),
-            });
+        let refusals = refusals.into_iter().map(|(reason, count)| match count {
+            1 => format!("refused: {reason}"),
+            count => format!("refused {count} times: {reason}"),
+        });
         for reason in refusals.chain(others).take(NAMED) {
             text.push_str("; ");
             text.push_str(&reason);

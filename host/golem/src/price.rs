@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn an_amount_pays_for_no_longer_than_it_covers() {
         let time = price().pays_for(2, glm("1"));
-        assert!(time <= Duration::from_secs(2) && time > Duration::from_millis(1998), "{time:?}");
+        assert!(
+            time <= Duration::from_secs(2) && time > Duration::from_millis(1998),
+            "{time:?}"
+        );
         assert_eq!(price().pays_for(1, Amount::ZERO), Duration::ZERO);
         let free = LinearPrice {
             start: Amount::ZERO,

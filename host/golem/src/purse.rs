@@ -69,7 +69,9 @@ impl Purse {
     /// What no agreement holds.
     pub(crate) fn free(&self) -> Amount {
         let sums = self.sums();
-        self.budget.saturating_sub(sums.allotted).saturating_sub(sums.spent)
+        self.budget
+            .saturating_sub(sums.allotted)
+            .saturating_sub(sums.spent)
     }
 
     /// As much of `wanted` as is free, if that is at least `least`.
@@ -80,7 +82,10 @@ impl Purse {
             owed: Amount::ZERO,
         };
         let mut sums = self.sums();
-        let free = self.budget.saturating_sub(sums.allotted).saturating_sub(sums.spent);
+        let free = self
+            .budget
+            .saturating_sub(sums.allotted)
+            .saturating_sub(sums.spent);
         if free < least {
             return None;
         }
@@ -130,7 +135,10 @@ impl Allotment {
     pub(crate) fn grow(&mut self, wanted: Amount) -> bool {
         let purse = Arc::clone(&self.purse);
         let mut sums = purse.sums();
-        let free = purse.budget.saturating_sub(sums.allotted).saturating_sub(sums.spent);
+        let free = purse
+            .budget
+            .saturating_sub(sums.allotted)
+            .saturating_sub(sums.spent);
         let more = wanted.min(free);
         sums.take(&mut self.amount, more);
         !more.is_zero()
@@ -194,7 +202,11 @@ pub(crate) mod tests {
             let mut state = self.0.lock().unwrap();
             assert!(!state.2, "a cost of {cost} came after the release");
             let spent = state.1.checked_add(cost).unwrap();
-            assert!(spent <= state.0, "{spent} exceeds the reservation of {}", state.0);
+            assert!(
+                spent <= state.0,
+                "{spent} exceeds the reservation of {}",
+                state.0
+            );
             state.1 = spent;
             Ok(())
         }
@@ -222,9 +234,15 @@ pub(crate) mod tests {
 
         second.settle(glm(5)).await.unwrap();
         assert!(first.grow(glm(3)));
-        assert_eq!((first.amount(), purse.free(), purse.spent()), (glm(5), Amount::ZERO, glm(5)));
+        assert_eq!(
+            (first.amount(), purse.free(), purse.spent()),
+            (glm(5), Amount::ZERO, glm(5))
+        );
         first.settle(glm(1)).await.unwrap();
-        assert_eq!((purse.free(), purse.spent(), coins.spent()), (glm(4), glm(6), glm(6)));
+        assert_eq!(
+            (purse.free(), purse.spent(), coins.spent()),
+            (glm(4), glm(6), glm(6))
+        );
     }
 
     #[test]

@@ -14,7 +14,10 @@ use crate::event::{Event, Observer};
 use crate::executor::{ExecutorError, Job};
 use crate::failure::{Failure, FailureKind};
 use crate::lease::{Lease, SignError, Stop, advance, stopped};
-use crate::network::{Market, MarketEvent, Network, NetworkError, NodeId, Proposal, Provider, Refusal, TerminateReason};
+use crate::network::{
+    Market, MarketEvent, Network, NetworkError, NodeId, Proposal, Provider, Refusal,
+    TerminateReason,
+};
 use crate::outcome::{Summary, Terms};
 use crate::pool::{Pool, next_of};
 use crate::purse::{Funds, Purse};
@@ -41,7 +44,10 @@ struct StopOnDrop(watch::Sender<Option<Failure>>);
 
 impl StopOnDrop {
     fn stop(&self) {
-        give(&self.0, Failure::new(FailureKind::Cancelled, "the activity was closed"));
+        give(
+            &self.0,
+            Failure::new(FailureKind::Cancelled, "the activity was closed"),
+        );
     }
 }
 
@@ -91,7 +97,10 @@ impl Rental {
         };
         tokio::spawn(keeper.keep(opened));
         let (provider, lease) = opening.await.unwrap_or_else(|_| {
-            Err(Failure::new(FailureKind::Cancelled, "the program is ending"))
+            Err(Failure::new(
+                FailureKind::Cancelled,
+                "the program is ending",
+            ))
         })?;
         Ok(Self {
             provider,
@@ -163,7 +172,10 @@ async fn run(
         .run(None, &batch, timeout, &mut stop.subscribe(), Some(&events))
         .await;
     if let Err(failure) = &result
-        && !matches!(failure.kind, FailureKind::CommandFailed | FailureKind::TransferFailed)
+        && !matches!(
+            failure.kind,
+            FailureKind::CommandFailed | FailureKind::TransferFailed
+        )
     {
         give(&stop, failure.clone());
     }
@@ -217,12 +229,17 @@ impl Keeper {
     }
 
     fn late(&self) -> Failure {
-        Failure::new(FailureKind::TimedOut, format!("the job's time of {:?} is over", self.job.timeout))
+        Failure::new(
+            FailureKind::TimedOut,
+            format!("the job's time of {:?} is over", self.job.timeout),
+        )
     }
 
     fn reason(&self) -> TerminateReason {
         match &*self.stop.borrow() {
-            Some(failure) if failure.kind != FailureKind::Cancelled => TerminateReason::Failed(failure.reason.clone()),
+            Some(failure) if failure.kind != FailureKind::Cancelled => {
+                TerminateReason::Failed(failure.reason.clone())
+            }
             _ => TerminateReason::Success,
         }
     }
@@ -268,7 +285,11 @@ impl Keeper {
         found
     }
 
-    async fn try_providers(&self, market: &mut Option<Box<dyn Market>>, pool: &mut Pool) -> Result<Lease, Failure> {
+    async fn try_providers(
+        &self,
+        market: &mut Option<Box<dyn Market>>,
+        pool: &mut Pool,
+    ) -> Result<Lease, Failure> {
         let mut stop = self.stop.subscribe();
         let mut tried = HashSet::new();
         let mut last = Failure::new(FailureKind::NoProvider, "no provider was tried");
@@ -289,11 +310,15 @@ impl Keeper {
                 Ok(lease) => match self.prepare(&lease, &mut stop).await {
                     Ok(()) => return Ok(lease),
                     Err(failure) => {
-                        lease.end(TerminateReason::Failed(failure.reason.clone())).await;
+                        lease
+                            .end(TerminateReason::Failed(failure.reason.clone()))
+                            .await;
                         last = failure;
                     }
                 },
-                Err(SignError::Refused(error)) => last = Failure::new(FailureKind::NoProvider, error.to_string()),
+                Err(SignError::Refused(error)) => {
+                    last = Failure::new(FailureKind::NoProvider, error.to_string())
+                }
                 Err(SignError::Failed(failure)) => last = failure,
             }
             let over = self.stop.borrow().clone();
@@ -302,14 +327,20 @@ impl Keeper {
             }
         }
         Err(Failure {
-            reason: format!("{} providers were tried; the last: {}", tried.len(), last.reason),
+            reason: format!(
+                "{} providers were tried; the last: {}",
+                tried.len(),
+                last.reason
+            ),
             ..last
         })
     }
 
     async fn prepare(&self, lease: &Lease, stop: &mut Stop) -> Result<(), Failure> {
         let batch = [Command::Deploy, Command::Start];
-        let left = self.deadline.map_or(timing::PREPARE, |deadline| deadline - Instant::now());
+        let left = self
+            .deadline
+            .map_or(timing::PREPARE, |deadline| deadline - Instant::now());
         lease
             .run(None, &batch, Some(timing::PREPARE.min(left)), stop, None)
             .await?;
@@ -323,7 +354,10 @@ impl Keeper {
     fn over_budget(&self) -> Failure {
         Failure::new(
             FailureKind::OverBudget,
-            format!("{} GLM are too little for any provider that answered", self.purse.free()),
+            format!(
+                "{} GLM are too little for any provider that answered",
+                self.purse.free()
+            ),
         )
     }
 
@@ -340,13 +374,13 @@ impl Keeper {
         let mut collecting = None;
         let mut said_so = false;
         loop {
-            let patience = market
-                .as_ref()
-                .map_or(Duration::ZERO, |market| market.patience(&|id| !tried.contains(id)));
+            let patience = market.as_ref().map_or(Duration::ZERO, |market| {
+                market.patience(&|id| !tried.contains(id))
+            });
             let now = Instant::now();
             let look_again = if pool.has(suits) {
                 let end = *collecting.get_or_insert(now + timing::COLLECT);
-                if end <= now
+                if (end <= now || patience.is_zero())
                     && let Some(proposal) = pool.take_best(suits, |_| 0)
                 {
                     return Ok(proposal);
@@ -356,7 +390,10 @@ impl Keeper {
                 return Err(self.over_budget());
             } else if patience.is_zero() {
                 let explanation = pool.explain(&self.job.demand, []);
-                return Err(Failure::new(FailureKind::NoProvider, format!("no provider was found: {explanation}")));
+                return Err(Failure::new(
+                    FailureKind::NoProvider,
+                    format!("no provider was found: {explanation}"),
+                ));
             } else {
                 if pool.offers() == 0 && patience < Duration::MAX && !said_so {
                     said_so = true;

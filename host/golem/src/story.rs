@@ -46,13 +46,18 @@ impl<'a> Story<'a> {
             BatchEvent::Finished(index, result) if self.running && self.is_next(index) => {
                 self.finish(result)
             }
-            BatchEvent::Ended(Ok(())) if !self.running && self.results.len() == self.batch.len() => {
+            BatchEvent::Ended(Ok(()))
+                if !self.running && self.results.len() == self.batch.len() =>
+            {
                 Some(Ok(std::mem::take(&mut self.results)))
             }
             BatchEvent::Ended(Err(failure)) => Some(Err(self.failed(failure))),
             event => Some(Err(self.interrupted(
                 FailureKind::ProviderLost,
-                format!("the provider's answers make no sense: {} came at a wrong time", name(&event)),
+                format!(
+                    "the provider's answers make no sense: {} came at a wrong time",
+                    name(&event)
+                ),
             ))),
         }
     }
@@ -71,7 +76,9 @@ impl<'a> Story<'a> {
     fn finish(&mut self, mut result: StepResult) -> Option<Result<Vec<StepResult>, Failure>> {
         truncate(&mut result.stdout, CAPTURE);
         truncate(&mut result.stderr, CAPTURE);
-        if let Some(Command::Step(Step::DownloadBytes { source, most })) = self.batch.get(self.results.len()) {
+        if let Some(Command::Step(Step::DownloadBytes { source, most })) =
+            self.batch.get(self.results.len())
+        {
             let length = result.bytes.as_ref().map(|bytes| bytes.len() as u64);
             if length.is_none_or(|length| length > *most) {
                 return Some(Err(self.interrupted(
@@ -114,7 +121,9 @@ impl<'a> Story<'a> {
 fn name(event: &BatchEvent) -> String {
     match event {
         BatchEvent::Started(index) => format!("the beginning of command {index}"),
-        BatchEvent::Stdout(index, _) | BatchEvent::Stderr(index, _) => format!("output of command {index}"),
+        BatchEvent::Stdout(index, _) | BatchEvent::Stderr(index, _) => {
+            format!("output of command {index}")
+        }
         BatchEvent::Progress { step, .. } => format!("progress of command {step}"),
         BatchEvent::Finished(index, _) => format!("the result of command {index}"),
         BatchEvent::Ended(_) => "the end of the batch".to_owned(),
@@ -189,11 +198,17 @@ mod tests {
                 BatchEvent::Finished(0, result("a")),
                 BatchEvent::Started(1),
                 BatchEvent::Stderr(1, "no scene".to_owned()),
-                BatchEvent::Ended(Err(Failure::new(FailureKind::CommandFailed, "exited with code 4"))),
+                BatchEvent::Ended(Err(Failure::new(
+                    FailureKind::CommandFailed,
+                    "exited with code 4",
+                ))),
             ],
         )
         .unwrap_err();
-        assert_eq!((failure.step, failure.stderr.as_str()), (Some(1), "no scene"));
+        assert_eq!(
+            (failure.step, failure.stderr.as_str()),
+            (Some(1), "no scene")
+        );
         assert_eq!(failure.kind, FailureKind::CommandFailed);
     }
 
@@ -234,7 +249,13 @@ mod tests {
         story.hear(BatchEvent::Started(0));
         story.hear(BatchEvent::Stdout(0, flood.clone()));
         story.hear(BatchEvent::Stdout(0, flood));
-        assert_eq!(story.interrupted(FailureKind::TimedOut, String::new()).stdout.len(), CAPTURE);
+        assert_eq!(
+            story
+                .interrupted(FailureKind::TimedOut, String::new())
+                .stdout
+                .len(),
+            CAPTURE
+        );
     }
 
     #[test]
@@ -249,7 +270,10 @@ mod tests {
                 ..StepResult::default()
             };
             let events = vec![BatchEvent::Started(0), BatchEvent::Finished(0, result)];
-            assert_eq!(tell(&batch, events).unwrap_err().kind, FailureKind::ProviderLost);
+            assert_eq!(
+                tell(&batch, events).unwrap_err().kind,
+                FailureKind::ProviderLost
+            );
         }
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! What an examination found is kept in the same way, so that a run with a warm cache needs no child but its runner.
 //!
+//! The cache is bounded: making an entry removes those that were not used for longest.
+//!
 //! Rejected: the cache of the engine itself, which is not authenticated.
 
 use std::collections::HashSet;
@@ -16,7 +18,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -36,6 +38,15 @@ const EXAMINATION: &str = "sovr examination 1";
 
 /// The module name of preview 1, all that a core module may import.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// Bytes of all entries together, beyond which old ones are removed.
+const CACHE_MAX: u64 = 4 << 30;
+
+/// How entries are called that are still being written.
+const UNFINISHED: &str = "new-";
+
+/// Age at which an unfinished entry is one that nobody will finish.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;
@@ -230,7 +241,7 @@ impl Cache {
 
         let path = self.code_path(&digest)?;
         let entry = tempfile::Builder::new()
-            .prefix("new-")
+            .prefix(UNFINISHED)
             .tempfile_in(&self.directory)
             .map_err(|error| self.unusable(&error))?;
         let code = entry
@@ -243,6 +254,7 @@ impl Cache {
         entry
             .persist(&path)
             .map_err(|error| self.unusable(&error.error))?;
+        prune(&self.directory, CACHE_MAX);
         self.find(digest, purpose)
             .await?
             .ok_or_else(|| self.unusable(&io::Error::other("a new entry could not be read back")))
@@ -286,7 +298,7 @@ impl Cache {
         let mut mac = self.key.mac(EXAMINATION, &path);
         mac.update(&content);
         let mut entry = tempfile::Builder::new()
-            .prefix("new-")
+            .prefix(UNFINISHED)
             .tempfile_in(&self.directory)?;
         entry.write_all(&content)?;
         entry.write_all(&mac.finalize().into_bytes())?;
@@ -353,6 +365,31 @@ impl Key {
     }
 }
 
+/// Removes entries until the rest has no more than `most` bytes, those first that were not used for longest; and what
+/// was left unfinished long ago. An entry that is open stays readable for whoever opened it.
+fn prune(directory: &Path, most: u64) {
+    // A cache that cannot be made smaller is no reason not to run.
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut entries: Vec<_> = entries
+        .filter_map(|entry| {
+            let status = entry.metadata().ok()?;
+            Some((status.modified().ok()?, status.len(), entry.path()))
+        })
+        .collect();
+    entries.sort();
+    let mut size: u64 = entries.iter().map(|(_, size, _)| size).sum();
+    let now = SystemTime::now();
+    for (used, bytes, path) in entries {
+        let unfinished = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
+        let old = now.duration_since(used).is_ok_and(|age| age > ABANDONED);
+        if (if unfinished { old } else { size > most }) && fs::remove_file(&path).is_ok() {
+            size -= bytes;
+        }
+    }
+}
+
 /// Whether wasm can serve the purpose.
 fn fits(examination: &Examination, purpose: Purpose) -> Result<(), CodeError> {
     if examination.kind == Kind::Component {
@@ -398,6 +435,8 @@ fn open_sealed(path: &Path, key: &Key) -> Option<File> {
     let mut seal = [0; SEAL];
     file.read_exact_at(&mut seal, size).ok()?;
     mac.verify(&seal.into()).ok()?;
+    // Only decides what is removed first when the cache is full.
+    let _ = file.set_modified(SystemTime::now());
     Some(file)
 }
 
@@ -478,4 +517,46 @@ async fn blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_is_removed_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let hour = Duration::from_secs(3600);
+        for (name, hours, size) in [
+            ("oldest.code", 100, 10),
+            ("older.code", 50, 10),
+            ("young.code", 2, 10),
+            ("new-abandoned", 30, 5),
+            ("new-being-written", 1, 5),
+        ] {
+            let file = File::create(directory.path().join(name)).unwrap();
+            file.set_len(size).unwrap();
+            file.set_modified(now - hour * hours).unwrap();
+        }
+        let left = |most| {
+            prune(directory.path(), most);
+            let names = fs::read_dir(directory.path()).unwrap();
+            let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(
+            left(40),
+            [
+                "new-being-written",
+                "older.code",
+                "oldest.code",
+                "young.code"
+            ]
+        );
+        assert_eq!(left(25), ["new-being-written", "older.code", "young.code"]);
+        assert_eq!(left(15), ["new-being-written", "young.code"]);
+        assert_eq!(left(0), ["new-being-written"]);
+    }
 }

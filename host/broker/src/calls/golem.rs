@@ -194,7 +194,7 @@ impl Action for Exec {
 
     fn check(&self, grants: &Grants, _: &mut Used) -> Result<(), Refusal> {
         grants.golem(self.what)?;
-        Ok(self.steps.check()?)
+        self.steps.check()
     }
 }
 

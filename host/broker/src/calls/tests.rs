@@ -232,6 +232,18 @@ async fn no_copy_reaches_outside_the_tree() {
 }
 
 #[tokio::test]
+async fn what_the_script_wrote_itself_counts_against_a_copy() {
+    let run = run(json!({ "limits": { "output": "8192" } }));
+    std::fs::write(run.directory.path().join("pod/tmp/own"), [0; 8000]).unwrap();
+    let why = invalid(run.copy(here("payload/data"), here("output/copy")).await);
+    assert!(why.contains("limits.output"), "{why}");
+    std::fs::remove_file(run.directory.path().join("pod/tmp/own")).unwrap();
+    run.copy(here("payload/data"), here("output/copy"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn without_a_grant_nothing_is_stored_or_submitted() {
     let run = run(json!({}));
     assert_eq!(denied(run.desk.serve(Call::Pods).await), "dfs");

@@ -93,7 +93,10 @@ impl Container {
             .max_by_key(|(mount, _)| mount.guest.len())
             .ok_or_else(not_found)?;
         let names: Vec<_> = rest.split('/').map(str::to_owned).collect();
-        if names.iter().any(|name| matches!(name.as_str(), "" | "." | "..") || name.contains('\0')) {
+        if names
+            .iter()
+            .any(|name| matches!(name.as_str(), "" | "." | "..") || name.contains('\0'))
+        {
             return Err(not_found());
         }
         let place = Place {
@@ -119,7 +122,12 @@ impl Place {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
-            directory = beneath(&directory, parent, OFlags::DIRECTORY | OFlags::PATH, Mode::empty())?;
+            directory = beneath(
+                &directory,
+                parent,
+                OFlags::DIRECTORY | OFlags::PATH,
+                Mode::empty(),
+            )?;
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK;
         let file = File::from(beneath(&directory, file, flags, Mode::RUSR | Mode::WUSR)?);
@@ -136,24 +144,42 @@ pub(crate) fn open_package_file(package: &Path, path: &str) -> io::Result<File> 
 fn open_regular(directory: &Path, path: &str) -> io::Result<(File, u64)> {
     let directory = open_directory(directory)?;
     // Without NONBLOCK, opening a FIFO would wait for its writer.
-    let file = File::from(beneath(&directory, path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?);
+    let file = File::from(beneath(
+        &directory,
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK,
+        Mode::empty(),
+    )?);
     let length = regular(&file)?;
     Ok((file, length))
 }
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    Ok(open(path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(open(
+        path,
+        OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 fn beneath(directory: impl AsFd, path: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(openat2(directory, path, flags | OFlags::CLOEXEC, mode, resolve)?)
+    Ok(openat2(
+        directory,
+        path,
+        flags | OFlags::CLOEXEC,
+        mode,
+        resolve,
+    )?)
 }
 
 fn regular(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
     Ok(metadata.len())
 }
@@ -200,11 +226,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let container = container(directory.path());
         for path in [
-            "", "/", "golem/work/a", "/golem/work", "/golem/work/", "/golem/worker/a", "/etc/passwd",
-            "/golem/work/../output/a", "/golem/work/./a", "/golem/work//a", "/golem/work/a/..", "/golem/work/a\0b",
+            "",
+            "/",
+            "golem/work/a",
+            "/golem/work",
+            "/golem/work/",
+            "/golem/worker/a",
+            "/etc/passwd",
+            "/golem/work/../output/a",
+            "/golem/work/./a",
+            "/golem/work//a",
+            "/golem/work/a/..",
+            "/golem/work/a\0b",
         ] {
             let error = container.resolve_for_download(path).unwrap_err();
-            assert_eq!(error.to_string(), format!("path not found in container: {path}"));
+            assert_eq!(
+                error.to_string(),
+                format!("path not found in container: {path}")
+            );
         }
     }
 
@@ -213,11 +252,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let container = container(directory.path());
         assert_eq!(
-            container.resolve_for_upload("/golem/output/a").unwrap_err().to_string(),
+            container
+                .resolve_for_upload("/golem/output/a")
+                .unwrap_err()
+                .to_string(),
             "`/golem/output` receives no files"
         );
         assert_eq!(
-            container.resolve_for_download("/secret/a").unwrap_err().to_string(),
+            container
+                .resolve_for_download("/secret/a")
+                .unwrap_err()
+                .to_string(),
             "`/secret` gives no files away"
         );
         container.resolve_for_download("/golem/output/a").unwrap();
@@ -247,13 +292,27 @@ mod tests {
         let container = container(directory.path());
         let volume = directory.path().join("volume-0");
         std::fs::create_dir(volume.join("directory")).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, volume.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            volume.join("fifo"),
+            rustix::fs::FileType::Fifo,
+            Mode::RWXU,
+            0,
+        )
+        .unwrap();
         for path in ["/golem/work/directory", "/golem/work/fifo"] {
             let place = container.resolve_for_upload(path).unwrap();
             place.open().unwrap_err();
             place.create().unwrap_err();
         }
-        let missing = container.resolve_for_download("/golem/work/none").unwrap().open().unwrap_err();
-        assert_eq!(missing.to_string(), "No such file or directory (os error 2)");
+        let missing = container
+            .resolve_for_download("/golem/work/none")
+            .unwrap()
+            .open()
+            .unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "No such file or directory (os error 2)"
+        );
     }
 }

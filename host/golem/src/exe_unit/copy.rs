@@ -95,16 +95,32 @@ pub(crate) fn fetch(
     let (file, length) = place.open()?;
     let mut content = runtime.outgoing(file, length);
     let mut partial = sink.create()?;
-    transfer(&mut *content, length, &mut *partial, sink.most(), gate, progress)?;
+    transfer(
+        &mut *content,
+        length,
+        &mut *partial,
+        sink.most(),
+        gate,
+        progress,
+    )?;
     gate.commit(partial)
 }
 
 /// Copies a package's archive to `path`, checks its digest if it is known, and opens the copy.
-pub(crate) fn fetch_archive(package: &WasiPackage, path: &Path, most: u64, gate: &Gate) -> Result<File, CopyError> {
+pub(crate) fn fetch_archive(
+    package: &WasiPackage,
+    path: &Path,
+    most: u64,
+    gate: &Gate,
+) -> Result<File, CopyError> {
     let mut content = package.archive.open()?;
     let length = content.seek(SeekFrom::End(0))?;
     content.rewind()?;
-    let mut file = File::options().read(true).write(true).create_new(true).open(path)?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
     let mut hashing = Hashing {
         inner: &mut file,
         hash: Sha256::new(),

@@ -131,7 +131,10 @@ impl From<Failure> for Abort {
 }
 
 fn state_error(message: &str) -> Failure {
-    Failure::new(FailureKind::CommandFailed, format!("Local service error: State error: {message}"))
+    Failure::new(
+        FailureKind::CommandFailed,
+        format!("Local service error: State error: {message}"),
+    )
 }
 
 /// What is answered to a batch that comes while another one runs.
@@ -142,7 +145,12 @@ pub fn busy() -> String {
 
 impl ExeUnit {
     /// A unit that keeps its files beneath `directory`, which must exist and be its own.
-    pub fn new(runtime: Arc<dyn Runtime>, package: WasiPackage, limits: Limits, directory: &Path) -> (Self, Ending) {
+    pub fn new(
+        runtime: Arc<dyn Runtime>,
+        package: WasiPackage,
+        limits: Limits,
+        directory: &Path,
+    ) -> (Self, Ending) {
         let (stop, stopped) = watch::channel(false);
         let clock = Arc::new(Clock::default());
         let gate = Arc::new(Gate::default());
@@ -175,7 +183,11 @@ impl ExeUnit {
 
     /// Runs a batch to its end, which whoever calls tells when the next batch may come. The listener hears of the end
     /// even if it has not heard everything before. None if nobody listens.
-    pub async fn run(&mut self, batch: Vec<Command>, events: mpsc::Sender<BatchEvent>) -> Option<BatchEnd> {
+    pub async fn run(
+        &mut self,
+        batch: Vec<Command>,
+        events: mpsc::Sender<BatchEvent>,
+    ) -> Option<BatchEnd> {
         let permit = events.clone().reserve_owned().await.ok()?;
         let mut teller = Teller {
             events,
@@ -184,7 +196,10 @@ impl ExeUnit {
         let result = match self.commands(batch, &mut teller).await {
             Ok(()) => Ok(()),
             Err(Abort::Failed(failure)) => Err(*failure),
-            Err(Abort::Stopped) => Err(Failure::new(FailureKind::Cancelled, "the activity was ended")),
+            Err(Abort::Stopped) => Err(Failure::new(
+                FailureKind::Cancelled,
+                "the activity was ended",
+            )),
         };
         Some(BatchEnd { permit, result })
     }
@@ -207,7 +222,12 @@ impl ExeUnit {
         Ok(())
     }
 
-    async fn command(&mut self, index: u32, command: Command, teller: &mut Teller) -> Result<StepResult, Abort> {
+    async fn command(
+        &mut self,
+        index: u32,
+        command: Command,
+        teller: &mut Teller,
+    ) -> Result<StepResult, Abort> {
         self.check_order(&command)?;
         match command {
             Command::Deploy => {
@@ -224,10 +244,13 @@ impl ExeUnit {
                 self.state = State::Initialized;
                 Ok(StepResult::default())
             }
-            Command::Step(Step::Send { source, destination }) => {
-                self.send(index, source, destination, teller).await
+            Command::Step(Step::Send {
+                source,
+                destination,
+            }) => self.send(index, source, destination, teller).await,
+            Command::Step(Step::Download { source, sink }) => {
+                self.fetch(index, source, sink, teller).await
             }
-            Command::Step(Step::Download { source, sink }) => self.fetch(index, source, sink, teller).await,
             Command::Step(Step::DownloadBytes { source, most }) => {
                 let memory = Arc::new(Memory::new(most.min(MOST_BYTES)));
                 let sink = Arc::clone(&memory) as Arc<dyn Sink>;
@@ -237,7 +260,9 @@ impl ExeUnit {
                     ..result
                 })
             }
-            Command::Step(Step::Run { program, args }) => self.program(index, &program, args, teller).await,
+            Command::Step(Step::Run { program, args }) => {
+                self.program(index, &program, args, teller).await
+            }
         }
     }
 
@@ -245,7 +270,12 @@ impl ExeUnit {
         let expected = match (self.state, command) {
             (State::Initialized, Command::Deploy | Command::Terminate)
             | (State::Deployed, Command::Start | Command::Terminate)
-            | (State::Deployed, Command::Step(Step::Send { .. } | Step::Download { .. } | Step::DownloadBytes { .. }))
+            | (
+                State::Deployed,
+                Command::Step(
+                    Step::Send { .. } | Step::Download { .. } | Step::DownloadBytes { .. },
+                ),
+            )
             | (State::Ready, Command::Step(_) | Command::Terminate) => return Ok(()),
             (State::Initialized, _) => "Activity is initialized - deploy() command is expected now",
             (State::Deployed, _) => "Activity is deployed - start() command is expected now",
@@ -257,13 +287,22 @@ impl ExeUnit {
 
     /// Unpacks the package into a directory of its own, with a fresh volume for each of its mount points.
     async fn deploy(&mut self) -> Result<(), Abort> {
-        let failed = |reason: String| Failure::new(FailureKind::CommandFailed, format!("cannot deploy the package: {reason}"));
-        let directory = self.directory.join(format!("deployment-{}", self.deployments));
+        let failed = |reason: String| {
+            Failure::new(
+                FailureKind::CommandFailed,
+                format!("cannot deploy the package: {reason}"),
+            )
+        };
+        let directory = self
+            .directory
+            .join(format!("deployment-{}", self.deployments));
         self.deployments += 1;
         let archive = self.archive(&directory).await?;
         let package = directory.join("package");
         let unpack = async {
-            tokio::fs::create_dir(&package).await.map_err(|error| error.to_string())?;
+            tokio::fs::create_dir(&package)
+                .await
+                .map_err(|error| error.to_string())?;
             self.runtime.unpack(archive, &package).await
         };
         let manifest = self.unless_stopped(unpack).await?.map_err(failed)?;
@@ -295,9 +334,9 @@ impl ExeUnit {
     }
 
     fn deployment(&self) -> Result<&Deployment, Failure> {
-        self.deployment
-            .as_ref()
-            .ok_or_else(|| state_error("Activity is initialized - deploy() command is expected now"))
+        self.deployment.as_ref().ok_or_else(|| {
+            state_error("Activity is initialized - deploy() command is expected now")
+        })
     }
 
     async fn send(
@@ -313,7 +352,11 @@ impl ExeUnit {
             .container
             .resolve_for_upload(&destination)
             .map_err(|error| self.transfer_error(doing.clone(), error))?;
-        let (gate, most, progress) = (Arc::clone(&self.gate), self.limits.file, teller.progress(index));
+        let (gate, most, progress) = (
+            Arc::clone(&self.gate),
+            self.limits.file,
+            teller.progress(index),
+        );
         blocking(move || copy::send(&*source, &place, most, &gate, &progress))
             .await
             .map_err(|error| self.transfer_error(doing, error))?;
@@ -358,7 +401,12 @@ impl ExeUnit {
         let deployment = self.deployment()?;
         let failed = |reason: String| Failure::new(FailureKind::CommandFailed, reason);
         let Some(entry) = deployment.manifest.entry_point(program) else {
-            let known: Vec<_> = deployment.manifest.entry_points.iter().map(|entry| entry.id.as_str()).collect();
+            let known: Vec<_> = deployment
+                .manifest
+                .entry_points
+                .iter()
+                .map(|entry| entry.id.as_str())
+                .collect();
             let reason = format!(
                 "the package `{}` has no entry point `{program}`; it has: {}",
                 deployment.manifest.name,
@@ -374,7 +422,8 @@ impl ExeUnit {
             limits: self.limits,
         };
         let started = self.unless_stopped(self.runtime.start(start)).await?;
-        let mut running = started.map_err(|reason| failed(format!("cannot run `{program}`: {reason}")))?;
+        let mut running =
+            started.map_err(|reason| failed(format!("cannot run `{program}`: {reason}")))?;
         let ticking = self.clock.start();
         let mut stdout = Capture::default();
         let mut stderr = Capture::default();
@@ -411,8 +460,14 @@ impl ExeUnit {
                 FailureKind::CommandFailed,
                 format!("`{program}`: ExeScript command exited with code {code}"),
             ),
-            ProgramEnd::Stopped(reason) => (FailureKind::CommandFailed, format!("`{program}` was stopped: {reason}")),
-            ProgramEnd::Lost(reason) => (FailureKind::ProviderLost, format!("`{program}` was lost: {reason}")),
+            ProgramEnd::Stopped(reason) => (
+                FailureKind::CommandFailed,
+                format!("`{program}` was stopped: {reason}"),
+            ),
+            ProgramEnd::Lost(reason) => (
+                FailureKind::ProviderLost,
+                format!("`{program}` was lost: {reason}"),
+            ),
         };
         Err(Failure {
             stdout,
@@ -427,7 +482,10 @@ impl ExeUnit {
     }
 }
 
-async fn unless_stopped<T>(stop: &mut watch::Receiver<bool>, work: impl Future<Output = T>) -> Result<T, Abort> {
+async fn unless_stopped<T>(
+    stop: &mut watch::Receiver<bool>,
+    work: impl Future<Output = T>,
+) -> Result<T, Abort> {
     tokio::select! {
         biased;
         // An error means that whoever could end the unit is gone, and with it everybody who wants its work.

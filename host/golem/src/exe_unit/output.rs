@@ -18,20 +18,27 @@ impl Capture {
             self.partial.clear();
             return None;
         }
-        self.partial.extend_from_slice(&bytes[..bytes.len().min(room + 4)]);
+        self.partial
+            .extend_from_slice(&bytes[..bytes.len().min(room + 4)]);
         let complete = complete(&self.partial);
         let rest = self.partial.split_off(complete);
         let decoded = String::from_utf8_lossy(&self.partial);
         let more = decoded[..decoded.floor_char_boundary(room)].to_owned();
         // Where the cap was reached, nothing after it is of interest.
-        self.partial = if more.len() < decoded.len() { Vec::new() } else { rest };
+        self.partial = if more.len() < decoded.len() {
+            Vec::new()
+        } else {
+            rest
+        };
         self.text.push_str(&more);
         (!more.is_empty()).then_some(more)
     }
 
     /// The whole text.
     pub(crate) fn finish(mut self) -> String {
-        if !self.partial.is_empty() && self.text.len() + char::REPLACEMENT_CHARACTER.len_utf8() <= CAPTURE {
+        if !self.partial.is_empty()
+            && self.text.len() + char::REPLACEMENT_CHARACTER.len_utf8() <= CAPTURE
+        {
             self.text.push(char::REPLACEMENT_CHARACTER);
         }
         self.text
@@ -51,8 +58,13 @@ fn complete(bytes: &[u8]) -> usize {
         };
         let unfinished = start + length > bytes.len();
         // What cannot become a character is complete as the error it is.
-        let hopeful = std::str::from_utf8(&bytes[start..]).is_err_and(|error| error.error_len().is_none());
-        return if unfinished && hopeful { start } else { bytes.len() };
+        let hopeful =
+            std::str::from_utf8(&bytes[start..]).is_err_and(|error| error.error_len().is_none());
+        return if unfinished && hopeful {
+            start
+        } else {
+            bytes.len()
+        };
     }
     bytes.len()
 }
@@ -87,10 +99,16 @@ mod tests {
         let mut capture = Capture::default();
         let mut streamed = 0;
         for _ in 0..5 {
-            streamed += capture.take(&"€".repeat(CAPTURE / 10).into_bytes()).map_or(0, |text| text.len());
+            streamed += capture
+                .take(&"€".repeat(CAPTURE / 10).into_bytes())
+                .map_or(0, |text| text.len());
         }
         let text = capture.finish();
         assert_eq!(streamed, text.len());
-        assert!(text.len() <= CAPTURE && text.len() > CAPTURE - 3, "{}", text.len());
+        assert!(
+            text.len() <= CAPTURE && text.len() > CAPTURE - 3,
+            "{}",
+            text.len()
+        );
     }
 }

@@ -131,7 +131,9 @@ impl Program for Child {
             WorkEvent::End(end) => ProgramEvent::End(match end {
                 WorkEnd::Exited(code) => ProgramEnd::Exited(code),
                 WorkEnd::Limit(limit) => ProgramEnd::Stopped(limit.to_string()),
-                WorkEnd::Trapped(text) | WorkEnd::Refused(text) => ProgramEnd::Stopped(text.into_raw()),
+                WorkEnd::Trapped(text) | WorkEnd::Refused(text) => {
+                    ProgramEnd::Stopped(text.into_raw())
+                }
                 WorkEnd::Killed => ProgramEnd::Lost("it was killed".to_owned()),
                 WorkEnd::Broken(text) => ProgramEnd::Lost(text.into_raw()),
             }),

@@ -21,7 +21,10 @@ fn package() -> WasiPackage {
     demand().package.wasi().unwrap().clone()
 }
 
-async fn batch_of(package: WasiPackage, steps: Vec<Step>) -> (Vec<StepResult>, Result<(), Failure>) {
+async fn batch_of(
+    package: WasiPackage,
+    steps: Vec<Step>,
+) -> (Vec<StepResult>, Result<(), Failure>) {
     let directory = tempfile::tempdir().unwrap();
     let (mut unit, _ending) = ExeUnit::new(Stage::new(), package, LIMITS, directory.path());
     let (sender, mut events) = ExeUnit::events();
@@ -59,7 +62,10 @@ async fn output_is_kept_up_to_the_cap() {
 async fn an_entry_point_that_is_not_there_is_named_with_those_that_are() {
     let (_, end) = batch_of(package(), vec![run("dance", &[])]).await;
     let failure = end.unwrap_err();
-    assert_eq!((failure.kind, failure.step), (FailureKind::CommandFailed, Some(2)));
+    assert_eq!(
+        (failure.kind, failure.step),
+        (FailureKind::CommandFailed, Some(2))
+    );
     assert_eq!(
         failure.reason,
         "the package `stage` has no entry point `dance`; it has: echo, sleep, fail, cat, write, flood"
@@ -107,7 +113,11 @@ async fn an_archive_that_is_not_the_promised_one_is_not_deployed() {
     let (results, end) = batch_of(package, Vec::new()).await;
     let failure = end.unwrap_err();
     assert_eq!((results.len(), failure.step), (0, Some(0)));
-    assert!(failure.reason.contains("its SHA-256 is 1785"), "{}", failure.reason);
+    assert!(
+        failure.reason.contains("its SHA-256 is 1785"),
+        "{}",
+        failure.reason
+    );
 }
 
 #[tokio::test]
@@ -116,8 +126,14 @@ async fn a_batch_that_nobody_hears_stops() {
     let (mut unit, _ending) = ExeUnit::new(Stage::new(), package(), LIMITS, directory.path());
     let (sender, events) = ExeUnit::events();
     drop(events);
-    let batch = vec![Command::Deploy, Command::Start, Command::Step(run("sleep", &["100000"]))];
-    let end = tokio::time::timeout(Duration::from_secs(10), unit.run(batch, sender)).await.unwrap();
+    let batch = vec![
+        Command::Deploy,
+        Command::Start,
+        Command::Step(run("sleep", &["100000"])),
+    ];
+    let end = tokio::time::timeout(Duration::from_secs(10), unit.run(batch, sender))
+        .await
+        .unwrap();
     assert!(end.is_none());
 }
 
@@ -128,13 +144,19 @@ async fn a_listener_that_does_not_listen_makes_the_batch_wait() {
     let (mut unit, ending) = ExeUnit::new(stage.clone(), package(), LIMITS, directory.path());
     let (sender, mut events) = ExeUnit::events();
     let steps = (0..200).map(|_| Command::Step(run("echo", &["x"])));
-    let batch = [Command::Deploy, Command::Start].into_iter().chain(steps).collect();
+    let batch = [Command::Deploy, Command::Start]
+        .into_iter()
+        .chain(steps)
+        .collect();
     let running = tokio::spawn(async move { unit.run(batch, sender).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     let started = stage.started.load(std::sync::atomic::Ordering::SeqCst);
     assert!(started < 100, "{started} programs were started");
     ending.end();
-    let end = tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(10), running)
+        .await
+        .unwrap()
+        .unwrap();
     end.unwrap().tell();
     let mut last = None;
     while let Some(event) = events.recv().await {

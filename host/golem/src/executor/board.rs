@@ -59,7 +59,9 @@ enum State {
     Waiting,
     Running,
     /// Decided, and not yet answered by `next`.
-    Done { succeeded: bool },
+    Done {
+        succeeded: bool,
+    },
     /// Succeeded, answered, and neither accepted nor rejected.
     Asked,
     Accepted,
@@ -143,13 +145,20 @@ impl Board {
 
     /// Whether this provider may try this task.
     pub(crate) fn may_try(&self, task: u64, provider: &NodeId) -> bool {
-        self.entry(task)
-            .is_some_and(|entry| entry.tries.iter().all(|attempt| attempt.provider.id != *provider))
+        self.entry(task).is_some_and(|entry| {
+            entry
+                .tries
+                .iter()
+                .all(|attempt| attempt.provider.id != *provider)
+        })
     }
 
     /// The next task for this provider.
     pub(crate) fn take(&mut self, worker: u64, provider: &Provider) -> Option<Assignment> {
-        let position = self.waiting.iter().position(|task| self.may_try(*task, &provider.id))?;
+        let position = self
+            .waiting
+            .iter()
+            .position(|task| self.may_try(*task, &provider.id))?;
         let id = self.waiting.remove(position)?;
         let entry = self.entry_mut(id)?;
         entry.state = State::Running;
@@ -221,7 +230,10 @@ impl Board {
             None => Failure::new(kind, reason),
             Some(last) => Failure {
                 kind,
-                reason: format!("{reason}; the last try, on {}: {}", last.provider.name, last.failure.reason),
+                reason: format!(
+                    "{reason}; the last try, on {}: {}",
+                    last.provider.name, last.failure.reason
+                ),
                 ..last.failure.clone()
             },
         };
@@ -263,7 +275,12 @@ impl Board {
     }
 
     /// Refuses a result. With `retry`, the refusal counts as a failed try.
-    pub(crate) fn reject(&mut self, task: u64, reason: &str, retry: bool) -> Result<(), ExecutorError> {
+    pub(crate) fn reject(
+        &mut self,
+        task: u64,
+        reason: &str,
+        retry: bool,
+    ) -> Result<(), ExecutorError> {
         let ended = self.ended.clone();
         let entry = self.judged(task, "rejected")?;
         entry.state = State::Rejected;
@@ -276,7 +293,10 @@ impl Board {
         if !retry {
             return Ok(());
         }
-        let failure = Failure::new(FailureKind::Rejected, format!("its result was rejected: {reason}"));
+        let failure = Failure::new(
+            FailureKind::Rejected,
+            format!("its result was rejected: {reason}"),
+        );
         if let (Some(provider), Some(entry)) = (provider, self.entry_mut(task)) {
             entry.tries.push(Try {
                 provider,
@@ -297,9 +317,14 @@ impl Board {
         };
         for entry in &self.entries {
             match entry.state {
-                State::Done { succeeded: true } | State::Asked | State::Accepted => counts.accepted += 1,
+                State::Done { succeeded: true } | State::Asked | State::Accepted => {
+                    counts.accepted += 1
+                }
                 State::Rejected => counts.rejected += 1,
-                State::Done { succeeded: false } | State::Failed | State::Waiting | State::Running => {
+                State::Done { succeeded: false }
+                | State::Failed
+                | State::Waiting
+                | State::Running => {
                     counts.failed += 1;
                 }
             }
@@ -309,7 +334,9 @@ impl Board {
 
     /// A task whose result may be judged now.
     fn judged(&mut self, task: u64, asked: &'static str) -> Result<&mut Entry, ExecutorError> {
-        let entry = self.entry_mut(task).ok_or(ExecutorError::UnknownTask(task))?;
+        let entry = self
+            .entry_mut(task)
+            .ok_or(ExecutorError::UnknownTask(task))?;
         let why = match entry.state {
             State::Asked => return Ok(entry),
             State::Waiting | State::Running => "it is not done yet",
@@ -355,7 +382,10 @@ impl Board {
         }
         let failure = match (entry.attempts, &entry.provider) {
             (2.., Some(last)) => Failure {
-                reason: format!("{} providers tried; the last, {}: {}", entry.attempts, last.name, failure.reason),
+                reason: format!(
+                    "{} providers tried; the last, {}: {}",
+                    entry.attempts, last.name, failure.reason
+                ),
                 ..failure
             },
             _ => failure,
@@ -493,7 +523,10 @@ mod tests {
         let outcome = board.next().unwrap();
         let failure = outcome.results.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TimedOut);
-        assert_eq!(failure.reason, "2 providers tried; the last, provider 2: it broke");
+        assert_eq!(
+            failure.reason,
+            "2 providers tried; the last, provider 2: it broke"
+        );
         assert_eq!((outcome.attempts, outcome.cost), (2, Amount::glm(2)));
         assert_eq!(outcome.provider, Some(provider(2)));
         assert!(board.take(0, &provider(3)).is_none());
@@ -504,7 +537,10 @@ mod tests {
         let mut board = board(4);
         let providers = [provider(1), provider(2), provider(3)];
         board.submit(task("task"));
-        for (provider, kind) in providers.iter().zip([FailureKind::CommandFailed, FailureKind::ProviderLost]) {
+        for (provider, kind) in providers
+            .iter()
+            .zip([FailureKind::CommandFailed, FailureKind::ProviderLost])
+        {
             board.take(0, provider).unwrap();
             board.failed(&end(0, provider), failure(kind));
         }
@@ -532,7 +568,11 @@ mod tests {
         board.reject(0, "blurred again", true).unwrap();
         let failure = board.next().unwrap().results.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Rejected);
-        assert!(failure.reason.contains("blurred again"), "{}", failure.reason);
+        assert!(
+            failure.reason.contains("blurred again"),
+            "{}",
+            failure.reason
+        );
         assert_eq!(board.counts().rejected, 1);
     }
 
@@ -553,7 +593,10 @@ mod tests {
         refused(board.accept(0), "not yet answered by `next`");
         board.next().unwrap();
         board.accept(0).unwrap();
-        refused(board.reject(0, "", false), "it was accepted before".trim_start_matches("it "));
+        refused(
+            board.reject(0, "", false),
+            "it was accepted before".trim_start_matches("it "),
+        );
         board.submit(task("failing"));
         board.take(0, &provider).unwrap();
         board.failed(&end(1, &provider), failure(FailureKind::CommandFailed));
@@ -604,7 +647,13 @@ mod tests {
         board.give_up(0, FailureKind::NoProvider, "nobody is left".to_owned());
         let failure = board.next().unwrap().results.unwrap_err();
         assert_eq!(failure.kind, FailureKind::NoProvider);
-        assert_eq!(failure.reason, "nobody is left; the last try, on provider 1: exited with code 4");
-        assert_eq!((failure.step, failure.stderr.as_str()), (Some(2), "no scene"));
+        assert_eq!(
+            failure.reason,
+            "nobody is left; the last try, on provider 1: exited with code 4"
+        );
+        assert_eq!(
+            (failure.step, failure.stderr.as_str()),
+            (Some(2), "no scene")
+        );
     }
 }

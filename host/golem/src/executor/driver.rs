@@ -47,7 +47,11 @@ enum Prospect {
 }
 
 impl Driver {
-    pub(crate) fn new(job: Job, shared: Arc<Shared>, market: Box<dyn Market>) -> (Self, watch::Receiver<bool>) {
+    pub(crate) fn new(
+        job: Job,
+        shared: Arc<Shared>,
+        market: Box<dyn Market>,
+    ) -> (Self, watch::Receiver<bool>) {
         let (finished, has_finished) = watch::channel(false);
         let driver = Self {
             pool: Pool::new(job.strategy.clone()),
@@ -125,7 +129,9 @@ impl Driver {
 
     /// How long somebody new who suits may be waited for.
     fn patience(&self, suits: &dyn Fn(&NodeId) -> bool) -> Duration {
-        self.market.as_ref().map_or(Duration::ZERO, |market| market.patience(suits))
+        self.market
+            .as_ref()
+            .map_or(Duration::ZERO, |market| market.patience(suits))
     }
 
     /// Goes through the tasks that wait; answers when to do so again if nothing happens before.
@@ -134,9 +140,17 @@ impl Driver {
         let mut state = shared.look();
         let state = &mut *state;
         let mut decided = false;
-        self.pool.retain(|provider| !state.memory.is_set_aside(&provider.id));
-        if let Some(failure) = state.preparation.hopeless(self.job.max_attempts.max(1)).cloned() {
-            let reason = format!("no worker could be prepared; the last try: {}", failure.reason);
+        self.pool
+            .retain(|provider| !state.memory.is_set_aside(&provider.id));
+        if let Some(failure) = state
+            .preparation
+            .hopeless(self.job.max_attempts.max(1))
+            .cloned()
+        {
+            let reason = format!(
+                "no worker could be prepared; the last try: {}",
+                failure.reason
+            );
             for task in state.board.waiting().collect::<Vec<_>>() {
                 state.board.give_up(task, failure.kind, reason.clone());
                 decided = true;
@@ -146,12 +160,20 @@ impl Driver {
         let now = Instant::now();
         let collecting = self.collecting.filter(|end| *end > now);
         // A worker that is free, or will be when it is ready, will come to one of the tasks.
-        let mut free: Vec<_> = state.workers.iter().filter(|(_, live)| !live.busy).map(|(id, _)| *id).collect();
+        let mut free: Vec<_> = state
+            .workers
+            .iter()
+            .filter(|(_, live)| !live.busy)
+            .map(|(id, _)| *id)
+            .collect();
         let mut look_again = None;
         let mut hoping = false;
         for task in state.board.waiting().collect::<Vec<_>>() {
             let comes = free.iter().position(|id| {
-                state.workers.get(id).is_some_and(|live| state.board.may_try(task, &live.provider.id))
+                state
+                    .workers
+                    .get(id)
+                    .is_some_and(|live| state.board.may_try(task, &live.provider.id))
             });
             if let Some(position) = comes {
                 free.swap_remove(position);
@@ -166,7 +188,9 @@ impl Driver {
                 Prospect::Money => {
                     let budget = self.shared.purse.budget();
                     let left = self.shared.purse.free();
-                    let reason = format!("{left} GLM are left of the job's {budget} GLM, too little for another try");
+                    let reason = format!(
+                        "{left} GLM are left of the job's {budget} GLM, too little for another try"
+                    );
                     state.board.give_up(task, FailureKind::OverBudget, reason);
                     decided = true;
                 }
@@ -186,7 +210,10 @@ impl Driver {
         if hoping && !self.said_so {
             self.shared.observer.observe(&Event::NoProposalsConfirmed {
                 offers: self.pool.offers(),
-                explanation: self.pool.explain(&self.job.demand, state.memory.reasons()).into(),
+                explanation: self
+                    .pool
+                    .explain(&self.job.demand, state.memory.reasons())
+                    .into(),
             });
         }
         self.said_so = hoping;
@@ -199,13 +226,19 @@ impl Driver {
     fn prospect(&self, state: &State, task: u64) -> Prospect {
         let board = &state.board;
         let suits = |proposal: &dyn Proposal| board.may_try(task, &proposal.provider().id);
-        let served = state.workers.values().any(|live| board.may_try(task, &live.provider.id));
+        let served = state
+            .workers
+            .values()
+            .any(|live| board.may_try(task, &live.provider.id));
         if self.pool.has(suits) {
             if state.workers.len() >= self.job.max_workers.max(1) as usize {
                 return Prospect::Served;
             }
             let free = self.shared.purse.free();
-            return match self.pool.has(|proposal| suits(proposal) && advance(proposal).0 <= free) {
+            return match self
+                .pool
+                .has(|proposal| suits(proposal) && advance(proposal).0 <= free)
+            {
                 true => Prospect::Hire,
                 // The end of a worker gives back what it does not use.
                 false if !state.workers.is_empty() => Prospect::Served,
@@ -228,9 +261,15 @@ impl Driver {
     fn hire(&mut self, state: &mut State, task: u64) {
         let free = self.shared.purse.free();
         let proposal = self.pool.take_best(
-            |proposal| state.board.may_try(task, &proposal.provider().id) && advance(proposal).0 <= free,
+            |proposal| {
+                state.board.may_try(task, &proposal.provider().id) && advance(proposal).0 <= free
+            },
             |provider| {
-                let here = state.workers.values().filter(|live| live.provider.id == provider.id).count();
+                let here = state
+                    .workers
+                    .values()
+                    .filter(|live| live.provider.id == provider.id)
+                    .count();
                 (state.memory.spoiled_in_a_row(&provider.id), here)
             },
         );
@@ -251,6 +290,14 @@ impl Driver {
             },
         );
         let shared = Arc::clone(&self.shared);
-        self.workers.spawn(Worker { id, shared, proposal, allotment }.live());
+        self.workers.spawn(
+            Worker {
+                id,
+                shared,
+                proposal,
+                allotment,
+            }
+            .live(),
+        );
     }
 }

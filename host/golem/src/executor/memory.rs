@@ -35,13 +35,17 @@ impl Memory {
         let record = self.record(provider);
         record.spoiled_in_a_row += 1;
         if record.spoiled_in_a_row >= MOST_SPOILED && record.set_aside.is_none() {
-            record.set_aside = Some(format!("failed {MOST_SPOILED} times in a row, the last time: {reason}"));
+            record.set_aside = Some(format!(
+                "failed {MOST_SPOILED} times in a row, the last time: {reason}"
+            ));
         }
     }
 
     /// It is not to be asked again.
     pub(crate) fn set_aside(&mut self, provider: &Provider, reason: &str) {
-        self.record(provider).set_aside.get_or_insert_with(|| reason.to_owned());
+        self.record(provider)
+            .set_aside
+            .get_or_insert_with(|| reason.to_owned());
     }
 
     /// It did not agree, which it may do another time.
@@ -60,12 +64,16 @@ impl Memory {
     }
 
     pub(crate) fn is_set_aside(&self, provider: &NodeId) -> bool {
-        self.records.get(provider).is_some_and(|record| record.set_aside.is_some())
+        self.records
+            .get(provider)
+            .is_some_and(|record| record.set_aside.is_some())
     }
 
     /// How much is held against it at the moment.
     pub(crate) fn spoiled_in_a_row(&self, provider: &NodeId) -> u32 {
-        self.records.get(provider).map_or(0, |record| record.spoiled_in_a_row)
+        self.records
+            .get(provider)
+            .map_or(0, |record| record.spoiled_in_a_row)
     }
 
     /// Who was set aside or refused, and why, in sentences.
@@ -76,10 +84,12 @@ impl Memory {
     }
 
     fn record(&mut self, provider: &Provider) -> &mut Record {
-        self.records.entry(provider.id.clone()).or_insert_with(|| Record {
-            name: provider.name.clone(),
-            ..Record::default()
-        })
+        self.records
+            .entry(provider.id.clone())
+            .or_insert_with(|| Record {
+                name: provider.name.clone(),
+                ..Record::default()
+            })
     }
 }
 

@@ -3,7 +3,8 @@
 //! A job is a task of its own, the driver, that takes in offers and begins workers; each worker is another. They share
 //! the board of tasks, and each change of it wakes whoever waits for one: nothing is polled. Compared with yapapi, a
 //! failed task never goes back to a provider that failed it, tries are bounded, a provider that spoils one try after
-//! another is not asked again, and the budget is a wall (see [`crate::lease`]'s follower and the private `purse`).
+//! another is not asked again, and the budget is a wall: no agreement is
+//! ever allowed to cost more than was set aside for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +118,9 @@ impl Executor {
             max_workers: job.max_workers.max(1),
         };
         let market = network.publish(&job.demand).await?;
-        observer.observe(&Event::JobStarted { terms: terms.clone() });
+        observer.observe(&Event::JobStarted {
+            terms: terms.clone(),
+        });
         let board = Board::new(job.max_attempts, Arc::clone(&observer));
         let shared = Arc::new(Shared::new(board, purse, observer));
         let (driver, finished) = Driver::new(job, Arc::clone(&shared), market);

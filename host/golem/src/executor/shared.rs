@@ -60,7 +60,9 @@ impl Preparation {
 
     /// The failure to report when this has gone wrong on `most` providers and well on none.
     pub(crate) fn hopeless(&self, most: u32) -> Option<&Failure> {
-        self.last.as_ref().filter(|_| !self.ever_succeeded && self.failed >= most)
+        self.last
+            .as_ref()
+            .filter(|_| !self.ever_succeeded && self.failed >= most)
     }
 }
 
@@ -129,7 +131,10 @@ impl Shared {
 
     pub(crate) fn close(&self) {
         self.change(|state| state.closing = true);
-        self.end(Failure::new(FailureKind::Cancelled, "the job was closed before this was done"));
+        self.end(Failure::new(
+            FailureKind::Cancelled,
+            "the job was closed before this was done",
+        ));
     }
 
     pub(crate) fn take(&self, worker: u64, provider: &Provider) -> Next {

@@ -38,9 +38,14 @@ async fn open(scene: &Scene, job: Job, budget: Amount) -> Run {
     let seen = Arc::clone(&events);
     let observer = move |event: &Event| seen.lock().unwrap().push(event.clone());
     let coins = Coins::new(budget);
-    let executor = Executor::with_funds(Arc::clone(&scene.network) as _, job, coins.clone(), Arc::new(observer))
-        .await
-        .unwrap();
+    let executor = Executor::with_funds(
+        Arc::clone(&scene.network) as _,
+        job,
+        coins.clone(),
+        Arc::new(observer),
+    )
+    .await
+    .unwrap();
     Run {
         executor,
         coins,
@@ -85,7 +90,12 @@ impl Run {
     }
 
     fn count(&self, matches: impl Fn(&Event) -> bool) -> usize {
-        self.events.lock().unwrap().iter().filter(|event| matches(event)).count()
+        self.events
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|event| matches(event))
+            .count()
     }
 }
 
@@ -110,12 +120,24 @@ async fn tasks_run_on_several_providers_at_the_same_time() {
         run_.submit(label, vec![run("sleep", &["60"])]);
     }
     let outcomes = run_.all().await;
-    assert!(begun.elapsed() < Duration::from_secs(65), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(65),
+        "{:?}",
+        begun.elapsed()
+    );
     let mut names: Vec<_> = outcomes.iter().map(name).collect();
     names.sort_unstable();
     assert_eq!(names, ["alder", "birch", "cedar"]);
     let summary = run_.close(&scene).await;
-    assert_eq!((summary.tasks, summary.accepted, summary.failed, summary.providers), (3, 3, 0, 3));
+    assert_eq!(
+        (
+            summary.tasks,
+            summary.accepted,
+            summary.failed,
+            summary.providers
+        ),
+        (3, 3, 0, 3)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +148,10 @@ async fn a_worker_is_begun_for_each_task_as_it_comes() {
         run_.submit(label, vec![run("sleep", &["60"])]);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(run_.count(|event| matches!(event, Event::TaskStarted { .. })), 3);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::TaskStarted { .. })),
+        3
+    );
     run_.close(&scene).await;
 }
 
@@ -139,9 +164,16 @@ async fn no_more_workers_than_asked_for() {
         run_.submit(label, vec![run("sleep", &["60"])]);
     }
     run_.all().await;
-    assert!(begun.elapsed() >= Duration::from_secs(120), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(120),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(run_.close(&scene).await.providers, 2);
-    assert_eq!(run_.count(|event| matches!(event, Event::WorkerStarted { .. })), 2);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::WorkerStarted { .. })),
+        2
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +190,9 @@ async fn outcomes_come_as_they_finish_and_cost_what_was_used() {
     let provider = ProviderSettings::numbered(if name(&short) == "alder" { 0 } else { 1 });
     assert_eq!(
         short.cost,
-        provider.price.running_cost(crate::price::Usage::full_load(1, Duration::from_secs(10)))
+        provider
+            .price
+            .running_cost(crate::price::Usage::full_load(1, Duration::from_secs(10)))
     );
     assert_eq!(run_.next().await.label, "long");
     let summary = run_.close(&scene).await;
@@ -186,7 +220,10 @@ async fn a_closed_job_can_be_asked_again_and_takes_nothing_more() {
     assert_eq!(run_.executor.submit(task), Err(ExecutorError::Closed));
     assert_eq!(run_.executor.accept(0), Err(ExecutorError::Closed));
     assert!(run_.executor.next().await.unwrap().is_none());
-    assert_eq!(run_.count(|event| matches!(event, Event::JobFinished { .. })), 1);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::JobFinished { .. })),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,10 +246,20 @@ async fn set_up_is_done_once_per_worker_and_again_on_the_next_provider() {
         assert_eq!(name(outcome), "birch");
         assert_eq!(outcome.results.as_ref().unwrap()[0].stdout, "the scene");
     }
-    assert_eq!(outcomes.iter().map(|outcome| outcome.attempts).max(), Some(2));
+    assert_eq!(
+        outcomes.iter().map(|outcome| outcome.attempts).max(),
+        Some(2)
+    );
     run_.close(&scene).await;
     let sent = run_.count(|event| {
-        matches!(event, Event::CommandStarted { task: None, doing: crate::event::Doing::Send { .. }, .. })
+        matches!(
+            event,
+            Event::CommandStarted {
+                task: None,
+                doing: crate::event::Doing::Send { .. },
+                ..
+            }
+        )
     });
     assert_eq!(sent, 2, "once on each provider");
 }
@@ -236,20 +283,39 @@ async fn whatever_two_providers_do_the_third_completes_the_job() {
             most: 100,
         };
         for label in ["a", "b", "c", "d"] {
-            let steps = vec![run("write", &["/golem/work/out", "picture"]), run("sleep", &["10"]), fetch()];
+            let steps = vec![
+                run("write", &["/golem/work/out", "picture"]),
+                run("sleep", &["10"]),
+                fetch(),
+            ];
             run_.submit_within(label, steps, Some(60));
         }
         let outcomes = run_.all().await;
         assert_eq!(outcomes.len(), 4);
         for outcome in &outcomes {
-            let results = outcome.results.as_ref().unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
-            assert_eq!(results[2].bytes.as_deref(), Some(&b"picture"[..]), "{fault:?}");
+            let results = outcome
+                .results
+                .as_ref()
+                .unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
+            assert_eq!(
+                results[2].bytes.as_deref(),
+                Some(&b"picture"[..]),
+                "{fault:?}"
+            );
             let honest = matches!(fault, Fault::LieAboutUsage | Fault::LieAboutPrice);
-            assert!(honest || name(outcome) == "cedar", "{fault:?}: {}", name(outcome));
+            assert!(
+                honest || name(outcome) == "cedar",
+                "{fault:?}: {}",
+                name(outcome)
+            );
         }
         let summary = run_.close(&scene).await;
         assert_eq!((summary.accepted, summary.failed), (4, 0), "{fault:?}");
-        assert!(summary.cost < Amount::glm(1), "{fault:?} cost {}", summary.cost);
+        assert!(
+            summary.cost < Amount::glm(1),
+            "{fault:?} cost {}",
+            summary.cost
+        );
     }
 }
 
@@ -257,11 +323,31 @@ async fn whatever_two_providers_do_the_third_completes_the_job() {
 #[tokio::test(start_paused = true)]
 async fn when_no_provider_is_left_the_reason_is_typed() {
     for (fault, expected, says) in [
-        (Fault::FailCommand, FailureKind::NoProvider, "exited with code 1"),
-        (Fault::Hang, FailureKind::NoProvider, "it took longer than 60s"),
-        (Fault::ShortFile, FailureKind::NoProvider, "it ended after 3 of 7 bytes"),
-        (Fault::Vanish, FailureKind::NoProvider, "endpoint address not found"),
-        (Fault::RefuseAgreement, FailureKind::NoProvider, "it refuses every agreement"),
+        (
+            Fault::FailCommand,
+            FailureKind::NoProvider,
+            "exited with code 1",
+        ),
+        (
+            Fault::Hang,
+            FailureKind::NoProvider,
+            "it took longer than 60s",
+        ),
+        (
+            Fault::ShortFile,
+            FailureKind::NoProvider,
+            "it ended after 3 of 7 bytes",
+        ),
+        (
+            Fault::Vanish,
+            FailureKind::NoProvider,
+            "endpoint address not found",
+        ),
+        (
+            Fault::RefuseAgreement,
+            FailureKind::NoProvider,
+            "it refuses every agreement",
+        ),
     ] {
         let scene = Scene::new(2, faulty(&[(0, fault), (1, fault)]));
         let run_ = open(&scene, job(2), Amount::glm(10)).await;
@@ -274,10 +360,22 @@ async fn when_no_provider_is_left_the_reason_is_typed() {
         ];
         run_.submit_within("a", steps, Some(60));
         let outcome = run_.next().await;
-        assert_eq!(kind(&outcome), Some(expected), "{fault:?}: {:?}", outcome.results);
+        assert_eq!(
+            kind(&outcome),
+            Some(expected),
+            "{fault:?}: {:?}",
+            outcome.results
+        );
         let reason = outcome.results.unwrap_err().reason;
         assert!(reason.contains(says), "{fault:?}: {reason}");
-        assert_eq!(outcome.attempts, if fault == Fault::RefuseAgreement { 0 } else { 2 });
+        assert_eq!(
+            outcome.attempts,
+            if fault == Fault::RefuseAgreement {
+                0
+            } else {
+                2
+            }
+        );
         let summary = run_.close(&scene).await;
         assert_eq!((summary.accepted, summary.failed), (0, 1), "{fault:?}");
     }
@@ -289,12 +387,24 @@ async fn tries_are_bounded() {
     let mut job = job(1);
     job.max_attempts = 2;
     let run_ = open(&scene, job, Amount::glm(10)).await;
-    run_.submit("hopeless", vec![run("echo", &["before"]), run("fail", &["4"])]);
+    run_.submit(
+        "hopeless",
+        vec![run("echo", &["before"]), run("fail", &["4"])],
+    );
     let outcome = run_.next().await;
     let failure = outcome.results.unwrap_err();
     assert_eq!(failure.kind, FailureKind::CommandFailed);
-    assert_eq!((failure.step, failure.stderr.as_str(), outcome.attempts), (Some(1), "sorry\n", 2));
-    assert!(failure.reason.contains("ExeScript command exited with code 4"), "{}", failure.reason);
+    assert_eq!(
+        (failure.step, failure.stderr.as_str(), outcome.attempts),
+        (Some(1), "sorry\n", 2)
+    );
+    assert!(
+        failure
+            .reason
+            .contains("ExeScript command exited with code 4"),
+        "{}",
+        failure.reason
+    );
     run_.close(&scene).await;
 }
 
@@ -309,7 +419,11 @@ async fn bad_tasks_do_not_cost_good_ones_their_providers() {
         run_.submit(&format!("good {number}"), vec![run("echo", &["fine"])]);
     }
     for outcome in run_.all().await {
-        assert_eq!(outcome.results.is_ok(), outcome.label.starts_with("good"), "{outcome:?}");
+        assert_eq!(
+            outcome.results.is_ok(),
+            outcome.label.starts_with("good"),
+            "{outcome:?}"
+        );
     }
     run_.close(&scene).await;
 }
@@ -318,18 +432,31 @@ async fn bad_tasks_do_not_cost_good_ones_their_providers() {
 async fn a_set_up_that_fails_everywhere_fails_the_job() {
     let scene = Scene::new(5, Faults::new());
     let run_ = open(&scene, job(1), Amount::glm(10)).await;
-    run_.executor.on_worker_start(vec![run("fail", &["9"])]).unwrap();
+    run_.executor
+        .on_worker_start(vec![run("fail", &["9"])])
+        .unwrap();
     for label in ["a", "b"] {
         run_.submit(label, vec![run("echo", &[])]);
     }
     for outcome in run_.all().await {
         let failure = outcome.results.unwrap_err();
         assert_eq!(failure.kind, FailureKind::CommandFailed);
-        assert!(failure.reason.contains("no worker could be prepared"), "{}", failure.reason);
-        assert!(failure.reason.contains("exited with code 9"), "{}", failure.reason);
+        assert!(
+            failure.reason.contains("no worker could be prepared"),
+            "{}",
+            failure.reason
+        );
+        assert!(
+            failure.reason.contains("exited with code 9"),
+            "{}",
+            failure.reason
+        );
         assert_eq!(outcome.attempts, 0);
     }
-    assert_eq!(run_.count(|event| matches!(event, Event::AgreementConfirmed { .. })), 3);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::AgreementConfirmed { .. })),
+        3
+    );
     run_.close(&scene).await;
 }
 
@@ -409,13 +536,20 @@ async fn dropping_leaves_nothing_open_and_nothing_reserved() {
         run_.submit(label, vec![run("sleep", &["100000"])]);
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let Run { executor, coins, events } = run_;
+    let Run {
+        executor,
+        coins,
+        events,
+    } = run_;
     drop(executor);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(coins.released());
     assert!(!coins.spent().is_zero());
     scene.assert_empty();
-    assert!(matches!(events.lock().unwrap().last(), Some(Event::JobFinished { .. })));
+    assert!(matches!(
+        events.lock().unwrap().last(),
+        Some(Event::JobFinished { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -435,7 +569,10 @@ async fn all_who_wait_for_the_last_outcome_are_answered() {
     let run_ = open(&scene, job(1), Amount::glm(10)).await;
     run_.submit("a", vec![run("sleep", &["10"])]);
     let (one, other) = tokio::join!(run_.executor.next(), run_.executor.next());
-    assert_eq!(one.unwrap().is_some() as u8 + other.unwrap().is_some() as u8, 1);
+    assert_eq!(
+        one.unwrap().is_some() as u8 + other.unwrap().is_some() as u8,
+        1
+    );
     run_.close(&scene).await;
 }
 
@@ -458,12 +595,24 @@ async fn a_budget_is_a_wall() {
     let begun = Instant::now();
     run_.submit("endless", vec![run("sleep", &["100000"])]);
     let outcome = run_.next().await;
-    assert_eq!(kind(&outcome), Some(FailureKind::NoProvider), "{:?}", outcome.results);
+    assert_eq!(
+        kind(&outcome),
+        Some(FailureKind::NoProvider),
+        "{:?}",
+        outcome.results
+    );
     let seconds = begun.elapsed().as_secs();
     assert!((95..=102).contains(&seconds), "cut off after {seconds} s");
     let summary = run_.close(&scene).await;
-    assert!(summary.cost <= Amount::glm(201) && summary.cost > Amount::glm(190), "{}", summary.cost);
-    assert_eq!(run_.count(|event| matches!(event, Event::SpendingCutOff { .. })), 1);
+    assert!(
+        summary.cost <= Amount::glm(201) && summary.cost > Amount::glm(190),
+        "{}",
+        summary.cost
+    );
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::SpendingCutOff { .. })),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -474,7 +623,10 @@ async fn a_budget_too_small_to_begin_with_is_said_to_be() {
     let outcome = run_.next().await;
     assert_eq!(kind(&outcome), Some(FailureKind::OverBudget));
     let reason = outcome.results.unwrap_err().reason;
-    assert_eq!(reason, "0.0001 GLM are left of the job's 0.0001 GLM, too little for another try");
+    assert_eq!(
+        reason,
+        "0.0001 GLM are left of the job's 0.0001 GLM, too little for another try"
+    );
     assert_eq!(run_.close(&scene).await.cost, Amount::ZERO);
 }
 
@@ -491,7 +643,10 @@ async fn offers_above_the_highest_price_are_refused() {
         assert_eq!(name(&outcome), "alder");
     }
     run_.close(&scene).await;
-    assert_eq!(run_.count(|event| matches!(event, Event::ProposalRejected { .. })), 2);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::ProposalRejected { .. })),
+        2
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -503,7 +658,11 @@ async fn a_package_that_cannot_run_here_is_explained() {
     run_.submit("a", vec![run("echo", &[])]);
     let failure = run_.next().await.results.unwrap_err();
     assert_eq!(failure.kind, FailureKind::NoProvider);
-    assert!(failure.reason.contains("has no WASI form"), "{}", failure.reason);
+    assert!(
+        failure.reason.contains("has no WASI form"),
+        "{}",
+        failure.reason
+    );
     run_.close(&scene).await;
 }
 
@@ -518,7 +677,7 @@ async fn a_demand_that_nobody_meets_says_what_each_provider_lacks() {
     assert_eq!(
         failure.reason,
         "no provider is left for this task: asked for package `stage` in subnet `public` with at least 64 GiB memory; \
-         no offer came; refused 3 times: has 1 GiB memory"
+         no offer came; refused 3 times: has 2 GiB memory"
     );
     run_.close(&scene).await;
 }
@@ -550,12 +709,18 @@ async fn a_worker_waits_a_little_for_more_and_then_ends() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     run_.submit("b", vec![run("echo", &[])]);
     run_.next().await;
-    assert_eq!(run_.count(|event| matches!(event, Event::AgreementConfirmed { .. })), 1);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::AgreementConfirmed { .. })),
+        1
+    );
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(scene.network.open_agreements(), 0);
     run_.submit("c", vec![run("echo", &[])]);
     assert!(run_.next().await.results.is_ok());
-    assert_eq!(run_.count(|event| matches!(event, Event::AgreementConfirmed { .. })), 2);
+    assert_eq!(
+        run_.count(|event| matches!(event, Event::AgreementConfirmed { .. })),
+        2
+    );
     run_.close(&scene).await;
 }
 
@@ -568,17 +733,33 @@ async fn an_overcharging_provider_is_paid_nothing_beyond_its_due_and_not_asked_a
             run_.submit(label, vec![run("sleep", &["30"])]);
         }
         let outcomes = run_.all().await;
-        assert!(outcomes.iter().all(|outcome| outcome.results.is_ok()), "{fault:?}");
-        assert!(outcomes.iter().any(|outcome| name(outcome) == "birch"), "{fault:?}");
+        assert!(
+            outcomes.iter().all(|outcome| outcome.results.is_ok()),
+            "{fault:?}"
+        );
+        assert!(
+            outcomes.iter().any(|outcome| name(outcome) == "birch"),
+            "{fault:?}"
+        );
         let summary = run_.close(&scene).await;
         let honest = ProviderSettings::numbered(1)
             .price
             .cost(crate::price::Usage::full_load(1, Duration::from_secs(300)));
-        assert!(summary.cost < honest, "{fault:?}: {} is more than {honest}", summary.cost);
+        assert!(
+            summary.cost < honest,
+            "{fault:?}: {} is more than {honest}",
+            summary.cost
+        );
         let refused = run_.count(|event| {
             matches!(
                 event,
-                Event::DebitNoteReceived { accepted: false, .. } | Event::InvoiceReceived { accepted: false, .. }
+                Event::DebitNoteReceived {
+                    accepted: false,
+                    ..
+                } | Event::InvoiceReceived {
+                    accepted: false,
+                    ..
+                }
             )
         });
         assert!(refused > 0, "{fault:?}");

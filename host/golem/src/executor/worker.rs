@@ -36,7 +36,17 @@ impl Worker {
         let provider = proposal.provider().clone();
         let lease = Lease::sign(id, proposal, allotment, Arc::clone(&shared.observer)).await;
         match lease {
-            Ok(lease) => Working { id, shared: &shared, provider, stop: shared.stop(), lease }.live().await,
+            Ok(lease) => {
+                Working {
+                    id,
+                    shared: &shared,
+                    provider,
+                    stop: shared.stop(),
+                    lease,
+                }
+                .live()
+                .await
+            }
             Err(error) => shared.change(|state| match error {
                 SignError::Refused(error @ NetworkError::Refused { .. }) => {
                     state.memory.refused(&provider, &error.to_string());
@@ -70,10 +80,16 @@ impl Working<'_> {
             (Some(failure), None) => TerminateReason::Failed(failure.reason.clone()),
         };
         let bill = self.lease.end(reason).await;
-        let cut_off = failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::OverBudget);
+        let cut_off = failure
+            .as_ref()
+            .is_some_and(|failure| failure.kind == FailureKind::OverBudget);
         if bill.claimed > bill.accepted && !cut_off {
-            let reason = format!("it asked for {} GLM and was owed no more than {} GLM", bill.claimed, bill.accepted);
-            self.shared.change(|state| state.memory.set_aside(&self.provider, &reason));
+            let reason = format!(
+                "it asked for {} GLM and was owed no more than {} GLM",
+                bill.claimed, bill.accepted
+            );
+            self.shared
+                .change(|state| state.memory.set_aside(&self.provider, &reason));
         }
         self.shared.observer.observe(&Event::WorkerFinished {
             worker: self.id,
@@ -150,7 +166,11 @@ impl Working<'_> {
             .await;
         let time = begun.elapsed();
         // Nobody waits for a provider's word when the job is being stopped.
-        let after = if self.is_stopped() { None } else { self.lease.usage().await };
+        let after = if self.is_stopped() {
+            None
+        } else {
+            self.lease.usage().await
+        };
         let end = TryEnd {
             task: id,
             worker: self.id,

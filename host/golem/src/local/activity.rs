@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tempfile::TempDir;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
 use super::Shared;
 use super::fault::{EXAGGERATION, Fault};
 use super::node::Node;
+use super::scratch::Directory;
 use crate::blocking::blocking;
 use crate::demand::WasiPackage;
 use crate::exe_unit::{self, Ending, ExeUnit, Limits};
@@ -46,7 +46,7 @@ pub(super) struct Life {
 /// The exe-unit with what it occupies.
 struct Unit {
     unit: ExeUnit,
-    directory: TempDir,
+    directory: Directory,
     counted: Arc<()>,
 }
 
@@ -92,10 +92,14 @@ impl Life {
 
 /// Removes the activity's files, which may be many.
 async fn remove(unit: Unit) {
-    let Unit { unit, directory, counted } = unit;
+    let Unit {
+        unit,
+        directory,
+        counted,
+    } = unit;
     drop(unit);
     // What cannot be removed stays in the scratch directory; nobody reads it.
-    let _ = blocking(move || directory.close()).await;
+    let _ = blocking(move || directory.remove()).await;
     drop(counted);
 }
 
@@ -108,20 +112,24 @@ impl LocalActivity {
     ) -> Result<Self, NetworkError> {
         let lost = |error: std::io::Error| NetworkError::Lost {
             provider: node.provider.name.clone(),
-            reason: format!("cannot make a directory in {}: {error}", shared.scratch.display()),
+            reason: format!(
+                "cannot make a directory in {}: {error}",
+                shared.scratch.display()
+            ),
         };
-        std::fs::create_dir_all(&shared.scratch).map_err(lost)?;
-        let directory = tempfile::Builder::new()
-            .prefix("activity-")
-            .tempdir_in(&shared.scratch)
-            .map_err(lost)?;
+        let directory = Directory::create(&shared.scratch).map_err(lost)?;
         let limits = Limits {
             memory: node.settings.memory,
             file: node.settings.storage,
             output: OUTPUT,
             time: PROGRAM,
         };
-        let (unit, ending) = ExeUnit::new(shared.runtime_of(node), package.clone(), limits, directory.path());
+        let (unit, ending) = ExeUnit::new(
+            shared.runtime_of(node),
+            package.clone(),
+            limits,
+            directory.path(),
+        );
         let unit = Unit {
             unit,
             directory,
@@ -189,7 +197,10 @@ impl Activity for LocalActivity {
             return Err(NetworkError::State(exe_unit::busy()));
         };
         if guard.is_none() || self.life.ending.has_ended() {
-            return Err(NetworkError::State(format!("the activity {} is terminated", self.id)));
+            return Err(NetworkError::State(format!(
+                "the activity {} is terminated",
+                self.id
+            )));
         }
         let (sender, events) = ExeUnit::events();
         tokio::spawn(run(guard, Arc::clone(&self.life), batch, sender));

@@ -14,7 +14,9 @@ use super::fault::{EXAGGERATION, Fault};
 use super::market::Candidate;
 use super::node::{Node, Slot};
 use crate::demand::WasiPackage;
-use crate::network::{Activity, Agreement, AgreementEvent, Bill, NetworkError, Provider, TerminateReason};
+use crate::network::{
+    Activity, Agreement, AgreementEvent, Bill, NetworkError, Provider, TerminateReason,
+};
 use crate::price::LinearPrice;
 
 pub(super) struct LocalAgreement {
@@ -68,9 +70,12 @@ impl Contract {
     /// What the provider says is owed so far.
     fn claim(&self, state: &State) -> Amount {
         let price = &self.node.settings.price;
-        let owed = Amount::checked_sum(state.lives.iter().map(|life| price.cost(life.usage()))).unwrap_or(Amount::MAX);
+        let owed = Amount::checked_sum(state.lives.iter().map(|life| price.cost(life.usage())))
+            .unwrap_or(Amount::MAX);
         match self.node.fault {
-            Some(Fault::LieAboutPrice) => owed.checked_mul(EXAGGERATION.into()).unwrap_or(Amount::MAX),
+            Some(Fault::LieAboutPrice) => {
+                owed.checked_mul(EXAGGERATION.into()).unwrap_or(Amount::MAX)
+            }
             _ => owed,
         }
     }
@@ -89,7 +94,11 @@ impl Contract {
     /// Bills everything. A provider that is gone bills nothing beyond its notes.
     fn invoice(&self) -> Bill {
         let mut state = self.state();
-        let claimed = if self.node.is_gone() { state.accepted } else { self.claim(&state) };
+        let claimed = if self.node.is_gone() {
+            state.accepted
+        } else {
+            self.claim(&state)
+        };
         if !self.node.is_gone() && !state.lives.is_empty() {
             let accepted = state.accept(claimed);
             state.tell(AgreementEvent::Invoice {
@@ -163,7 +172,10 @@ impl LocalAgreement {
         for life in lives {
             life.end().await;
         }
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .abort_all();
         let bill = self.contract.invoice();
         // After the bill: whoever sees the provider free sees the agreement paid.
         drop(self.contract.state().place.take());
@@ -207,7 +219,10 @@ impl Agreement for LocalAgreement {
         let id = {
             let mut state = self.contract.state();
             if state.place.is_none() {
-                return Err(NetworkError::State(format!("the agreement {} is terminated", self.id)));
+                return Err(NetworkError::State(format!(
+                    "the agreement {} is terminated",
+                    self.id
+                )));
             }
             state.activities += 1;
             format!("{}-{}", self.id, state.activities)
@@ -223,7 +238,10 @@ impl Agreement for LocalAgreement {
         };
         if late {
             activity.destroy().await;
-            return Err(NetworkError::State(format!("the agreement {} is terminated", self.id)));
+            return Err(NetworkError::State(format!(
+                "the agreement {} is terminated",
+                self.id
+            )));
         }
         Ok(Box::new(activity))
     }

@@ -1,6 +1,6 @@
 //! Ways in which a local provider can be made to misbehave, for tests.
 //!
-//! Faults come in by [`super::Settings`] alone: no environment variable, option or recipe reaches them.
+//! Faults come in by [`super::Settings`] alone; no pod reaches them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -105,7 +105,9 @@ impl Act {
 
     fn vanishing() -> Self {
         Self {
-            events: vec![ProgramEvent::End(ProgramEnd::Lost("endpoint address not found".to_owned()))],
+            events: vec![ProgramEvent::End(ProgramEnd::Lost(
+                "endpoint address not found".to_owned(),
+            ))],
             ends: true,
         }
     }

@@ -123,7 +123,11 @@ impl LocalMarket {
                 }
             }
         }
-        let may_come: Vec<_> = self.candidates.iter().map(|candidate| candidate.may_come()).collect();
+        let may_come: Vec<_> = self
+            .candidates
+            .iter()
+            .map(|candidate| candidate.may_come())
+            .collect();
         if self.told.as_ref() == Some(&may_come) {
             return None;
         }
@@ -150,7 +154,9 @@ impl Market for LocalMarket {
             // `next` has more to say.
             return Duration::MAX;
         }
-        let comes = |candidate: &&Arc<Candidate>| suits(&candidate.node.provider.id) && candidate.may_come();
+        let comes = |candidate: &&Arc<Candidate>| {
+            suits(&candidate.node.provider.id) && candidate.may_come()
+        };
         match self.candidates.iter().find(comes) {
             Some(_) => Duration::MAX,
             None => Duration::ZERO,
@@ -197,7 +203,10 @@ impl Proposal for LocalProposal {
             }
             return Err(NetworkError::Refused {
                 provider,
-                reason: format!("No capacity available. Reached Agreements limit: {}", self.node.settings.capacity),
+                reason: format!(
+                    "No capacity available. Reached Agreements limit: {}",
+                    self.node.settings.capacity
+                ),
             });
         };
         let candidate = self.candidate.take();

@@ -25,6 +25,7 @@ mod agreement;
 pub mod fault;
 mod market;
 mod node;
+mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -43,8 +44,8 @@ const MOST_PROVIDERS: usize = 16;
 
 /// Names of the default providers.
 const NAMES: [&str; MOST_PROVIDERS] = [
-    "alder", "birch", "cedar", "dogwood", "elm", "fir", "ginkgo", "hazel", "ironwood", "juniper", "katsura", "larch",
-    "maple", "nutmeg", "oak", "pine",
+    "alder", "birch", "cedar", "dogwood", "elm", "fir", "ginkgo", "hazel", "ironwood", "juniper",
+    "katsura", "larch", "maple", "nutmeg", "oak", "pine",
 ];
 
 /// How the local network is made.
@@ -103,7 +104,7 @@ impl ProviderSettings {
         Self {
             name,
             threads: 1,
-            memory: 1 << 30,
+            memory: 2 << 30,
             storage: 4 << 30,
             capacity: 1,
             price: LinearPrice {
@@ -119,7 +120,9 @@ impl ProviderSettings {
 #[must_use]
 pub fn default_providers() -> Vec<ProviderSettings> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    (0..processors.clamp(FEWEST_PROVIDERS, MOST_PROVIDERS)).map(ProviderSettings::numbered).collect()
+    (0..processors.clamp(FEWEST_PROVIDERS, MOST_PROVIDERS))
+        .map(ProviderSettings::numbered)
+        .collect()
 }
 
 /// This many billionths of a GLM.
@@ -157,6 +160,7 @@ impl LocalNetwork {
     /// A network whose exe-units stand on something else.
     #[must_use]
     pub fn with_runtime(settings: Settings, runtime: Arc<dyn Runtime>) -> Self {
+        scratch::sweep(&settings.scratch);
         let changes = watch::Sender::new(());
         let nodes = settings
             .providers

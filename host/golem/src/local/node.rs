@@ -30,7 +30,12 @@ struct State {
 pub(super) struct Slot(Arc<Node>);
 
 impl Node {
-    pub(super) fn new(index: usize, settings: ProviderSettings, fault: Option<Fault>, changes: watch::Sender<()>) -> Self {
+    pub(super) fn new(
+        index: usize,
+        settings: ProviderSettings,
+        fault: Option<Fault>,
+        changes: watch::Sender<()>,
+    ) -> Self {
         let digest = Sha256::digest(format!("sovr-host local provider {index}"));
         let mut id = [0; 20];
         id.copy_from_slice(&digest[..20]);
@@ -94,7 +99,10 @@ impl Node {
         if demand.min_storage_gib.is_some_and(|least| storage < least) {
             return Some(format!("has {storage} GiB storage"));
         }
-        if demand.min_cpu_threads.is_some_and(|least| settings.threads < least) {
+        if demand
+            .min_cpu_threads
+            .is_some_and(|least| settings.threads < least)
+        {
             return Some(format!("has {} CPU threads", settings.threads));
         }
         None

@@ -51,12 +51,15 @@ impl Runtime for Stage {
                     wasm_path: format!("{program}.wasm"),
                 })
                 .collect(),
-            mount_points: [("/golem/work", Access::ReadWrite), ("/golem/resource", Access::ReadOnly)]
-                .map(|(path, access)| MountPoint {
-                    path: path.to_owned(),
-                    access,
-                })
-                .into(),
+            mount_points: [
+                ("/golem/work", Access::ReadWrite),
+                ("/golem/resource", Access::ReadOnly),
+            ]
+            .map(|(path, access)| MountPoint {
+                path: path.to_owned(),
+                access,
+            })
+            .into(),
         })
     }
 
@@ -64,8 +67,14 @@ impl Runtime for Stage {
         self.started.fetch_add(1, Ordering::SeqCst);
         let (program, args) = start.args.split_first().ok_or("a program without a name")?;
         let host = |path: &str| -> PathBuf {
-            let volume = start.volumes.iter().find(|volume| path.starts_with(&volume.guest)).unwrap();
-            volume.host.join(path[volume.guest.len()..].trim_start_matches('/'))
+            let volume = start
+                .volumes
+                .iter()
+                .find(|volume| path.starts_with(&volume.guest))
+                .unwrap();
+            volume
+                .host
+                .join(path[volume.guest.len()..].trim_start_matches('/'))
         };
         let mut play = Play {
             wait: Duration::ZERO,
@@ -76,7 +85,8 @@ impl Runtime for Stage {
             "echo" => play.stdout(format!("{}\n", args.join(" "))),
             "sleep" => play.wait = Duration::from_secs(args[0].parse().unwrap()),
             "fail" => {
-                play.events.push_back(ProgramEvent::Stderr(b"sorry\n".to_vec()));
+                play.events
+                    .push_back(ProgramEvent::Stderr(b"sorry\n".to_vec()));
                 code = args[0].parse().unwrap();
             }
             "cat" => match std::fs::read_to_string(host(&args[0])) {
@@ -87,7 +97,8 @@ impl Runtime for Stage {
             "flood" => (0..50).for_each(|_| play.stdout("x".repeat(4096))),
             _ => return Err("no such program".to_owned()),
         }
-        play.events.push_back(ProgramEvent::End(ProgramEnd::Exited(code)));
+        play.events
+            .push_back(ProgramEvent::End(ProgramEnd::Exited(code)));
         Ok(Box::new(play))
     }
 }
@@ -99,7 +110,8 @@ struct Play {
 
 impl Play {
     fn stdout(&mut self, text: String) {
-        self.events.push_back(ProgramEvent::Stdout(text.into_bytes()));
+        self.events
+            .push_back(ProgramEvent::Stdout(text.into_bytes()));
     }
 }
 
@@ -139,26 +151,26 @@ pub(crate) fn demand() -> Demand {
 /// A network with its scratch directory.
 pub(crate) struct Scene {
     pub(crate) network: Arc<LocalNetwork>,
-    pub(crate) stage: Arc<Stage>,
     pub(crate) scratch: tempfile::TempDir,
 }
 
 impl Scene {
     pub(crate) fn new(providers: usize, faults: Faults) -> Self {
-        Self::with((0..providers).map(ProviderSettings::numbered).collect(), faults)
+        Self::with(
+            (0..providers).map(ProviderSettings::numbered).collect(),
+            faults,
+        )
     }
 
     pub(crate) fn with(providers: Vec<ProviderSettings>, faults: Faults) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let stage = Stage::new();
         let settings = Settings {
             providers,
             faults,
             ..Settings::new(scratch.path())
         };
         Self {
-            network: Arc::new(LocalNetwork::with_runtime(settings, Arc::clone(&stage) as Arc<dyn Runtime>)),
-            stage,
+            network: Arc::new(LocalNetwork::with_runtime(settings, Stage::new())),
             scratch,
         }
     }

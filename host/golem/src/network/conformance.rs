@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 use crate::demand::Demand;
 use crate::failure::{Failure, FailureKind};
 use crate::network::{
-    Activity, Agreement, AgreementEvent, Market, MarketEvent, Network, NetworkError, Proposal, TerminateReason,
+    Activity, Agreement, AgreementEvent, Market, MarketEvent, Network, NetworkError, Proposal,
+    TerminateReason,
 };
 use crate::step::{BatchEvent, Command, Step, StepResult};
 use crate::transfer::{Bytes, Partial, Sink};
@@ -51,19 +52,46 @@ pub type Case = fn(Subject) -> Pin<Box<dyn Future<Output = Verdict> + Send>>;
 #[must_use]
 pub fn cases() -> Vec<(&'static str, Case)> {
     vec![
-        ("law_2_waits_for_offers_may_be_dropped", |subject| Box::pin(dropped_waits(subject))),
-        ("law_3_a_market_goes_quiet", |subject| Box::pin(quiet(subject))),
-        ("law_3_who_is_free_again_is_proposed_again", |subject| Box::pin(free_again(subject))),
-        ("law_4_one_batch_at_a_time", |subject| Box::pin(one_batch(subject))),
-        ("law_5_a_batch_tells_its_story_in_order", |subject| Box::pin(story(subject))),
-        ("law_5_the_first_failure_ends_the_batch", |subject| Box::pin(first_failure(subject))),
-        ("law_5_commands_in_a_wrong_order_fail", |subject| Box::pin(wrong_order(subject))),
-        ("law_6_nothing_runs_after_destroy", |subject| Box::pin(destroyed(subject))),
-        ("law_6_terminate_twice_is_the_same_bill", |subject| Box::pin(terminated_twice(subject))),
-        ("law_7_files_arrive_whole", |subject| Box::pin(files(subject))),
-        ("law_7_what_is_too_large_or_missing_is_not_committed", |subject| Box::pin(refused_files(subject))),
-        ("law_8_nothing_is_paid_above_the_ceiling", |subject| Box::pin(ceiling(subject))),
-        ("law_9_dropping_is_ending", |subject| Box::pin(dropped(subject))),
+        ("law_2_waits_for_offers_may_be_dropped", |subject| {
+            Box::pin(dropped_waits(subject))
+        }),
+        ("law_3_a_market_goes_quiet", |subject| {
+            Box::pin(quiet(subject))
+        }),
+        ("law_3_who_is_free_again_is_proposed_again", |subject| {
+            Box::pin(free_again(subject))
+        }),
+        ("law_4_one_batch_at_a_time", |subject| {
+            Box::pin(one_batch(subject))
+        }),
+        ("law_5_a_batch_tells_its_story_in_order", |subject| {
+            Box::pin(story(subject))
+        }),
+        ("law_5_the_first_failure_ends_the_batch", |subject| {
+            Box::pin(first_failure(subject))
+        }),
+        ("law_5_commands_in_a_wrong_order_fail", |subject| {
+            Box::pin(wrong_order(subject))
+        }),
+        ("law_6_nothing_runs_after_destroy", |subject| {
+            Box::pin(destroyed(subject))
+        }),
+        ("law_6_terminate_twice_is_the_same_bill", |subject| {
+            Box::pin(terminated_twice(subject))
+        }),
+        ("law_7_files_arrive_whole", |subject| {
+            Box::pin(files(subject))
+        }),
+        (
+            "law_7_what_is_too_large_or_missing_is_not_committed",
+            |subject| Box::pin(refused_files(subject)),
+        ),
+        ("law_8_nothing_is_paid_above_the_ceiling", |subject| {
+            Box::pin(ceiling(subject))
+        }),
+        ("law_9_dropping_is_ending", |subject| {
+            Box::pin(dropped(subject))
+        }),
     ]
 }
 
@@ -83,14 +111,21 @@ fn words(error: NetworkError) -> String {
 
 async fn offer(market: &mut Box<dyn Market>) -> Result<Box<dyn Proposal>, String> {
     loop {
-        if let MarketEvent::Proposal(proposal) = soon("the next offer", market.next()).await?.map_err(words)? {
+        if let MarketEvent::Proposal(proposal) = soon("the next offer", market.next())
+            .await?
+            .map_err(words)?
+        {
             return Ok(proposal);
         }
     }
 }
 
 async fn agree(subject: &Subject) -> Result<Box<dyn Agreement>, String> {
-    let mut market = subject.network.publish(&subject.demand).await.map_err(words)?;
+    let mut market = subject
+        .network
+        .publish(&subject.demand)
+        .await
+        .map_err(words)?;
     let proposal = offer(&mut market).await?;
     let agreement = soon("agreeing", proposal.agree()).await?.map_err(words)?;
     agreement.set_ceiling(Amount::glm(1000));
@@ -98,7 +133,9 @@ async fn agree(subject: &Subject) -> Result<Box<dyn Agreement>, String> {
 }
 
 async fn activity(agreement: &dyn Agreement) -> Result<Box<dyn Activity>, String> {
-    let activity = soon("an activity", agreement.create_activity()).await?.map_err(words)?;
+    let activity = soon("an activity", agreement.create_activity())
+        .await?
+        .map_err(words)?;
     let (_, end) = exec(&*activity, vec![Command::Deploy, Command::Start]).await?;
     end.map_err(|failure| format!("the package does not start: {failure}"))?;
     Ok(activity)
@@ -140,7 +177,11 @@ async fn finish(agreement: &dyn Agreement) -> Result<crate::network::Bill, Strin
 }
 
 async fn dropped_waits(subject: Subject) -> Verdict {
-    let mut market = subject.network.publish(&subject.demand).await.map_err(words)?;
+    let mut market = subject
+        .network
+        .publish(&subject.demand)
+        .await
+        .map_err(words)?;
     let mut offers = 0;
     soon("the first offers", async {
         loop {
@@ -158,7 +199,11 @@ async fn dropped_waits(subject: Subject) -> Verdict {
 }
 
 async fn quiet(subject: Subject) -> Verdict {
-    let mut market = subject.network.publish(&subject.demand).await.map_err(words)?;
+    let mut market = subject
+        .network
+        .publish(&subject.demand)
+        .await
+        .map_err(words)?;
     let mut open = Vec::new();
     loop {
         match soon("quiet", market.next()).await?.map_err(words)? {
@@ -167,9 +212,16 @@ async fn quiet(subject: Subject) -> Verdict {
             MarketEvent::Quiet => break,
         }
     }
-    let providers: HashSet<_> = open.iter().map(|proposal| proposal.provider().id.clone()).collect();
+    let providers: HashSet<_> = open
+        .iter()
+        .map(|proposal| proposal.provider().id.clone())
+        .collect();
     ensure(!open.is_empty() && providers.len() == open.len(), || {
-        format!("{} offers of {} providers came before quiet", open.len(), providers.len())
+        format!(
+            "{} offers of {} providers came before quiet",
+            open.len(),
+            providers.len()
+        )
     })?;
     let again = tokio::time::timeout(Duration::from_millis(200), market.next()).await;
     ensure(!matches!(again, Ok(Ok(MarketEvent::Proposal(_)))), || {
@@ -180,7 +232,11 @@ async fn quiet(subject: Subject) -> Verdict {
 }
 
 async fn free_again(subject: Subject) -> Verdict {
-    let mut market = subject.network.publish(&subject.demand).await.map_err(words)?;
+    let mut market = subject
+        .network
+        .publish(&subject.demand)
+        .await
+        .map_err(words)?;
     let proposal = offer(&mut market).await?;
     let provider = proposal.provider().clone();
     let agreement = soon("agreeing", proposal.agree()).await?.map_err(words)?;
@@ -199,22 +255,32 @@ async fn free_again(subject: Subject) -> Verdict {
 async fn one_batch(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
-    let mut first = activity.exec(vec![Command::Step(subject.hang)]).await.map_err(words)?;
+    let mut first = activity
+        .exec(vec![Command::Step(subject.hang)])
+        .await
+        .map_err(words)?;
     let begun = soon("the beginning of a batch", first.recv()).await?;
-    ensure(matches!(begun, Some(BatchEvent::Started(0))), || format!("a batch began with {begun:?}"))?;
+    ensure(matches!(begun, Some(BatchEvent::Started(0))), || {
+        format!("a batch began with {begun:?}")
+    })?;
     let second = activity.exec(vec![Command::Step(subject.print)]).await;
     ensure(matches!(second, Err(NetworkError::State(_))), || {
         "a second batch was taken while one ran".to_owned()
     })?;
     let more = tokio::time::timeout(Duration::from_millis(100), first.recv()).await;
-    ensure(more.is_err(), || format!("the running batch was disturbed: {more:?}"))?;
+    ensure(more.is_err(), || {
+        format!("the running batch was disturbed: {more:?}")
+    })?;
     finish(&*agreement).await.map(drop)
 }
 
 async fn story(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
-    let batch = vec![Command::Step(subject.print.clone()), Command::Step(subject.print)];
+    let batch = vec![
+        Command::Step(subject.print.clone()),
+        Command::Step(subject.print),
+    ];
     let (heard, end) = exec(&*activity, batch).await?;
     end.map_err(|failure| format!("a program that succeeds failed: {failure}"))?;
     let mut streamed = [String::new(), String::new()];
@@ -232,7 +298,9 @@ async fn story(subject: Subject) -> Verdict {
                 }
                 current == Some(*index)
             }
-            BatchEvent::Finished(index, _) | BatchEvent::Stderr(index, _) => current == Some(*index),
+            BatchEvent::Finished(index, _) | BatchEvent::Stderr(index, _) => {
+                current == Some(*index)
+            }
             BatchEvent::Progress { step, .. } => current == Some(*step),
             BatchEvent::Ended(_) => false,
         };
@@ -256,15 +324,22 @@ async fn first_failure(subject: Subject) -> Verdict {
     let batch = [&subject.print, &subject.fail, &subject.print];
     let batch = batch.into_iter().cloned().map(Command::Step).collect();
     let (heard, end) = exec(&*activity, batch).await?;
-    let failure = end.err().ok_or("a batch succeeded although a program failed")?;
+    let failure = end
+        .err()
+        .ok_or("a batch succeeded although a program failed")?;
     ensure(
         failure.kind == FailureKind::CommandFailed && failure.reason.contains("exited with code 1"),
         || format!("the failure was {failure:?}"),
     )?;
-    ensure(failure.stderr == "sorry\n", || format!("the failure says {:?}", failure.stderr))?;
-    ensure(!heard.iter().any(|event| matches!(event, BatchEvent::Started(2))), || {
-        "the batch went on after a failure".to_owned()
+    ensure(failure.stderr == "sorry\n", || {
+        format!("the failure says {:?}", failure.stderr)
     })?;
+    ensure(
+        !heard
+            .iter()
+            .any(|event| matches!(event, BatchEvent::Started(2))),
+        || "the batch went on after a failure".to_owned(),
+    )?;
     let (_, end) = exec(&*activity, vec![Command::Step(subject.print)]).await?;
     end.map_err(|failure| format!("no batch may follow a failed command: {failure}"))?;
     finish(&*agreement).await.map(drop)
@@ -272,19 +347,39 @@ async fn first_failure(subject: Subject) -> Verdict {
 
 async fn wrong_order(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
-    let activity = soon("an activity", agreement.create_activity()).await?.map_err(words)?;
+    let activity = soon("an activity", agreement.create_activity())
+        .await?
+        .map_err(words)?;
     for (batch, expected) in [
-        (vec![Command::Step(subject.print.clone())], "deploy() command is expected now"),
+        (
+            vec![Command::Step(subject.print.clone())],
+            "deploy() command is expected now",
+        ),
         (vec![Command::Start], "deploy() command is expected now"),
-        (vec![Command::Deploy, Command::Step(subject.print.clone())], "start() command is expected now"),
-        (vec![Command::Start, Command::Deploy], "Cannot send command after a successful start()"),
-        (vec![Command::Terminate, Command::Start], "deploy() command is expected now"),
+        (
+            vec![Command::Deploy, Command::Step(subject.print.clone())],
+            "start() command is expected now",
+        ),
+        (
+            vec![Command::Start, Command::Deploy],
+            "Cannot send command after a successful start()",
+        ),
+        (
+            vec![Command::Terminate, Command::Start],
+            "deploy() command is expected now",
+        ),
     ] {
         let (_, end) = exec(&*activity, batch.clone()).await?;
         let reason = end.err().map(|failure| failure.reason).unwrap_or_default();
-        ensure(reason.contains(expected), || format!("{batch:?} answered {reason:?}"))?;
+        ensure(reason.contains(expected), || {
+            format!("{batch:?} answered {reason:?}")
+        })?;
     }
-    let batch = vec![Command::Deploy, Command::Start, Command::Step(subject.print)];
+    let batch = vec![
+        Command::Deploy,
+        Command::Start,
+        Command::Step(subject.print),
+    ];
     let (_, end) = exec(&*activity, batch).await?;
     end.map_err(|failure| format!("nothing can be deployed after `terminate`: {failure}"))?;
     finish(&*agreement).await.map(drop)
@@ -293,13 +388,20 @@ async fn wrong_order(subject: Subject) -> Verdict {
 async fn destroyed(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
-    let mut events = activity.exec(vec![Command::Step(subject.hang)]).await.map_err(words)?;
+    let mut events = activity
+        .exec(vec![Command::Step(subject.hang)])
+        .await
+        .map_err(words)?;
     let _ = soon("the beginning of a batch", events.recv()).await?;
     soon("destroying", activity.destroy()).await?;
     let (_, end) = hear(events).await?;
-    ensure(end.is_err(), || "a program that does not end has ended well".to_owned())?;
+    ensure(end.is_err(), || {
+        "a program that does not end has ended well".to_owned()
+    })?;
     let after = activity.exec(vec![Command::Step(subject.print)]).await;
-    ensure(after.is_err(), || "a batch was taken after `destroy`".to_owned())?;
+    ensure(after.is_err(), || {
+        "a batch was taken after `destroy`".to_owned()
+    })?;
     soon("destroying again", activity.destroy()).await?;
     finish(&*agreement).await.map(drop)
 }
@@ -311,11 +413,17 @@ async fn terminated_twice(subject: Subject) -> Verdict {
     end.map_err(|failure| failure.to_string())?;
     let first = finish(&*agreement).await?;
     let second = finish(&*agreement).await?;
-    ensure(first == second, || format!("the bill was {first:?}, then {second:?}"))?;
+    ensure(first == second, || {
+        format!("the bill was {first:?}, then {second:?}")
+    })?;
     let after = activity.exec(vec![Command::Step(subject.print)]).await;
-    ensure(after.is_err(), || "a batch was taken after `terminate`".to_owned())?;
+    ensure(after.is_err(), || {
+        "a batch was taken after `terminate`".to_owned()
+    })?;
     let after = soon("an activity", agreement.create_activity()).await?;
-    ensure(after.is_err(), || "an activity was made after `terminate`".to_owned())
+    ensure(after.is_err(), || {
+        "an activity was made after `terminate`".to_owned()
+    })
 }
 
 async fn files(subject: Subject) -> Verdict {
@@ -343,8 +451,12 @@ async fn files(subject: Subject) -> Verdict {
         ensure(sink.content().as_ref() == Some(&content), || {
             format!("{length} bytes did not arrive as they were sent")
         })?;
-        let bytes = results(&heard).last().and_then(|(_, result)| result.bytes.clone());
-        ensure(bytes.as_ref() == Some(&content), || format!("{length} bytes did not come back as they were sent"))?;
+        let bytes = results(&heard)
+            .last()
+            .and_then(|(_, result)| result.bytes.clone());
+        ensure(bytes.as_ref() == Some(&content), || {
+            format!("{length} bytes did not come back as they were sent")
+        })?;
     }
     finish(&*agreement).await.map(drop)
 }
@@ -380,7 +492,9 @@ async fn refused_files(subject: Subject) -> Verdict {
                 format!("fetching {source} with at most {most} bytes answered {kind:?}")
             })?;
         }
-        ensure(sink.content().is_none(), || format!("a fetch of {source} that failed was committed"))?;
+        ensure(sink.content().is_none(), || {
+            format!("a fetch of {source} that failed was committed")
+        })?;
     }
     finish(&*agreement).await.map(drop)
 }
@@ -397,9 +511,10 @@ async fn ceiling(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     activity(&*agreement).await?;
     let bill = finish(&*agreement).await?;
-    ensure(bill.accepted == bill.claimed && bill.accepted <= Amount::glm(1000), || {
-        format!("with a ceiling of 1000 GLM the bill was {bill:?}")
-    })?;
+    ensure(
+        bill.accepted == bill.claimed && bill.accepted <= Amount::glm(1000),
+        || format!("with a ceiling of 1000 GLM the bill was {bill:?}"),
+    )?;
     let mut invoice = None;
     while let Some(event) = soon("the last event", agreement.next_event()).await? {
         if let AgreementEvent::Invoice { amount, accepted } = event {
@@ -412,18 +527,27 @@ async fn ceiling(subject: Subject) -> Verdict {
 }
 
 async fn dropped(subject: Subject) -> Verdict {
-    let mut market = subject.network.publish(&subject.demand).await.map_err(words)?;
+    let mut market = subject
+        .network
+        .publish(&subject.demand)
+        .await
+        .map_err(words)?;
     let proposal = offer(&mut market).await?;
     let provider = proposal.provider().clone();
     let agreement = soon("agreeing", proposal.agree()).await?.map_err(words)?;
     agreement.set_ceiling(Amount::glm(1000));
     let activity = activity(&*agreement).await?;
-    let mut events = activity.exec(vec![Command::Step(subject.hang)]).await.map_err(words)?;
+    let mut events = activity
+        .exec(vec![Command::Step(subject.hang)])
+        .await
+        .map_err(words)?;
     let _ = soon("the beginning of a batch", events.recv()).await?;
     drop(activity);
     drop(agreement);
     let (_, end) = hear(events).await?;
-    ensure(end.is_err(), || "a program that does not end has ended well".to_owned())?;
+    ensure(end.is_err(), || {
+        "a program that does not end has ended well".to_owned()
+    })?;
     loop {
         let next = offer(&mut market).await?;
         if next.provider().id == provider.id {
@@ -448,7 +572,10 @@ impl Slot {
     }
 
     fn content(&self) -> Option<Vec<u8>> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.content
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

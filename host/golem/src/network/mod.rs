@@ -8,7 +8,7 @@
 //!
 //! # Laws
 //!
-//! Every implementation keeps these; [`conformance::check`] tests what can be tested from outside.
+//! Every implementation keeps these; [`conformance::cases`] test what can be seen from outside.
 //!
 //! 1. **Waits end.** `agree`, `create_activity`, `destroy`, `terminate` and `withdraw` return within a bounded time,
 //!    whatever a provider does. Callers let them finish: they are not dropped half-way.

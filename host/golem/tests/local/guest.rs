@@ -3,8 +3,9 @@
 use std::io::{Cursor, Write};
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
-    ImportSection, Instruction as I, MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
+    CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, ImportSection, Instruction as I, MemArg, MemorySection, MemoryType, Module,
+    TypeSection, ValType,
 };
 
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -39,8 +40,17 @@ pub(crate) const MOUNT: &str = "/golem/work";
 pub(crate) fn package() -> Vec<u8> {
     let programs = [
         ("print", module(b"hello\n", &write(&[I::I32Const(1)], 6))),
-        ("fail", module(b"sorry\n", &[write(&[I::I32Const(2)], 6), exit(1)].concat())),
-        ("hang", module(b"", &[I::Loop(wasm_encoder::BlockType::Empty), I::Br(0), I::End])),
+        (
+            "fail",
+            module(b"sorry\n", &[write(&[I::I32Const(2)], 6), exit(1)].concat()),
+        ),
+        (
+            "hang",
+            module(
+                b"",
+                &[I::Loop(wasm_encoder::BlockType::Empty), I::Br(0), I::End],
+            ),
+        ),
         ("toil", module(b"", &toil())),
         ("cat", module(b"file", &cat(4))),
         ("make", module(b"a pictureout", &make(9, 3))),
@@ -87,7 +97,12 @@ fn load(address: i32) -> Vec<I<'static>> {
 /// A call that traps if it answers an error.
 fn call(function: u32, arguments: &[Vec<I<'static>>]) -> Vec<I<'static>> {
     let mut code = arguments.concat();
-    code.extend([I::Call(function), I::If(wasm_encoder::BlockType::Empty), I::Unreachable, I::End]);
+    code.extend([
+        I::Call(function),
+        I::If(wasm_encoder::BlockType::Empty),
+        I::Unreachable,
+        I::End,
+    ]);
     code
 }
 
@@ -106,14 +121,22 @@ fn describe(start: i32, length: &[I<'static>]) -> Vec<I<'static>> {
 
 /// Writes the first bytes of the data.
 fn write(fd: &[I<'static>], length: i32) -> Vec<I<'static>> {
-    [describe(DATA, &constants(&[length])), move_data(FD_WRITE, fd)].concat()
+    [
+        describe(DATA, &constants(&[length])),
+        move_data(FD_WRITE, fd),
+    ]
+    .concat()
 }
 
 fn open(path: i32, length: i32, oflags: i32, rights: i64) -> Vec<I<'static>> {
     let rights = vec![I::I64Const(rights), I::I64Const(0)];
     call(
         PATH_OPEN,
-        &[constants(&[WORK, 0, path, length, oflags]), rights, constants(&[0, FD])],
+        &[
+            constants(&[WORK, 0, path, length, oflags]),
+            rights,
+            constants(&[0, FD]),
+        ],
     )
 }
 
@@ -162,11 +185,18 @@ fn module(data: &[u8], body: &[I<'static>]) -> Vec<u8> {
     use ValType::{I32, I64};
     let mut types = TypeSection::new();
     types.ty().function([I32; 4], [I32]);
-    types.ty().function([I32, I32, I32, I32, I32, I64, I64, I32, I32], [I32]);
+    types
+        .ty()
+        .function([I32, I32, I32, I32, I32, I64, I64, I32, I32], [I32]);
     types.ty().function([I32], []);
     types.ty().function([], []);
     let mut imports = ImportSection::new();
-    for (name, index) in [("fd_write", 0), ("fd_read", 0), ("path_open", 1), ("proc_exit", 2)] {
+    for (name, index) in [
+        ("fd_write", 0),
+        ("fd_read", 0),
+        ("path_open", 1),
+        ("proc_exit", 2),
+    ] {
         imports.import(MODULE, name, EntityType::Function(index));
     }
     let mut functions = FunctionSection::new();

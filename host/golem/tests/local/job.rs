@@ -8,18 +8,34 @@ use sovr_capability::ledger::{Account, Ceilings};
 use sovr_capability::{Amount, Home, Ledger, Reservation, RunId};
 use sovr_golem::local::{Fault, Faults};
 use sovr_golem::transfer::Bytes;
-use sovr_golem::{BatchEvent, Event, Executor, FailureKind, Job, Outcome, Rental, Step, Strategy, Task};
+use sovr_golem::{
+    BatchEvent, Event, Executor, FailureKind, Job, Outcome, Rental, Step, Strategy, Task,
+};
 
 use crate::{Scene, Test, demand, guest, program, run_test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        ("tasks_run_in_parallel_and_bring_files_back", || run_test(parallel())),
-        ("whatever_one_provider_does_the_job_completes_on_another", || run_test(faults())),
-        ("a_set_up_is_repeated_on_the_next_provider", || run_test(set_up())),
-        ("closing_kills_what_runs_and_leaves_nothing_reserved", || run_test(closing())),
-        ("a_rented_provider_takes_one_batch_after_another", || run_test(rental())),
-        ("a_rental_that_is_dropped_ends", || run_test(dropped_rental())),
+        ("tasks_run_in_parallel_and_bring_files_back", || {
+            run_test(parallel())
+        }),
+        (
+            "whatever_one_provider_does_the_job_completes_on_another",
+            || run_test(faults()),
+        ),
+        ("a_set_up_is_repeated_on_the_next_provider", || {
+            run_test(set_up())
+        }),
+        (
+            "closing_kills_what_runs_and_leaves_nothing_reserved",
+            || run_test(closing()),
+        ),
+        ("a_rented_provider_takes_one_batch_after_another", || {
+            run_test(rental())
+        }),
+        ("a_rental_that_is_dropped_ends", || {
+            run_test(dropped_rental())
+        }),
     ]
 }
 
@@ -56,7 +72,10 @@ impl Money {
     /// What was spent, when nothing is reserved any more.
     fn assert_spent(&self, cost: Amount, budget: Amount) {
         assert_eq!(self.account.spent().unwrap(), cost);
-        assert_eq!(self.account.available().unwrap(), budget.saturating_sub(cost));
+        assert_eq!(
+            self.account.available().unwrap(),
+            budget.saturating_sub(cost)
+        );
     }
 }
 
@@ -75,13 +94,18 @@ type Seen = Arc<Mutex<Vec<Event>>>;
 fn observer() -> (Seen, Arc<dyn sovr_golem::Observer>) {
     let seen = Seen::default();
     let sink = Arc::clone(&seen);
-    (seen, Arc::new(move |event: &Event| sink.lock().unwrap().push(event.clone())))
+    (
+        seen,
+        Arc::new(move |event: &Event| sink.lock().unwrap().push(event.clone())),
+    )
 }
 
 async fn open(scene: &Scene, job: Job, money: &Money, budget: Amount) -> (Executor, Seen) {
     let (seen, observer) = observer();
     let network = Arc::clone(&scene.network) as _;
-    let executor = Executor::open(network, job, money.reserve(budget), observer).await.unwrap();
+    let executor = Executor::open(network, job, money.reserve(budget), observer)
+        .await
+        .unwrap();
     (executor, seen)
 }
 
@@ -118,13 +142,23 @@ async fn parallel() {
     let (executor, seen) = open(&scene, job(3), &money, budget).await;
     executor.on_worker_start(vec![send_scene()]).unwrap();
     for number in 0..6 {
-        let steps = vec![program("cat"), program("make"), fetch_picture(), program("toil")];
-        executor.submit(task(&format!("frame {number}"), steps, Some(60))).unwrap();
+        let steps = vec![
+            program("cat"),
+            program("make"),
+            fetch_picture(),
+            program("toil"),
+        ];
+        executor
+            .submit(task(&format!("frame {number}"), steps, Some(60)))
+            .unwrap();
     }
     let mut providers = BTreeSet::new();
     let mut done = 0;
     while let Some(outcome) = executor.next().await.unwrap() {
-        let results = outcome.results.as_ref().unwrap_or_else(|failure| panic!("{failure}"));
+        let results = outcome
+            .results
+            .as_ref()
+            .unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(results[0].stdout, "the scene");
         assert_eq!(results[2].bytes.as_deref(), Some(&b"a picture"[..]));
         assert!(!outcome.cost.is_zero());
@@ -134,7 +168,10 @@ async fn parallel() {
     }
     assert_eq!(done, 6);
     assert!(providers.len() >= 2, "all tasks ran on {providers:?}");
-    assert!(most_at_once(&seen.lock().unwrap()) >= 2, "tasks never ran at the same time");
+    assert!(
+        most_at_once(&seen.lock().unwrap()) >= 2,
+        "tasks never ran at the same time"
+    );
     let summary = executor.close().await;
     assert_eq!((summary.tasks, summary.accepted), (6, 6));
     assert_eq!(summary.providers, providers.len() as u64);
@@ -148,7 +185,9 @@ fn most_at_once(events: &[Event]) -> usize {
     for event in events {
         match event {
             Event::TaskStarted { .. } => now += 1,
-            Event::TaskFinished { .. } | Event::TaskRetried { .. } | Event::TaskFailed { .. } => now -= 1,
+            Event::TaskFinished { .. } | Event::TaskRetried { .. } | Event::TaskFailed { .. } => {
+                now -= 1
+            }
             _ => {}
         }
         most = most.max(now);
@@ -173,11 +212,20 @@ async fn faults() {
         let (executor, _) = open(&scene, job(1), &money, budget).await;
         for number in 0..2 {
             let steps = vec![program("make"), fetch_picture()];
-            executor.submit(task(&format!("frame {number}"), steps, Some(5))).unwrap();
+            executor
+                .submit(task(&format!("frame {number}"), steps, Some(5)))
+                .unwrap();
         }
         while let Some(outcome) = executor.next().await.unwrap() {
-            let results = outcome.results.as_ref().unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
-            assert_eq!(results[1].bytes.as_deref(), Some(&b"a picture"[..]), "{fault:?}");
+            let results = outcome
+                .results
+                .as_ref()
+                .unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
+            assert_eq!(
+                results[1].bytes.as_deref(),
+                Some(&b"a picture"[..]),
+                "{fault:?}"
+            );
             let lies = matches!(fault, Fault::LieAboutUsage | Fault::LieAboutPrice);
             assert!(lies || name(&outcome) == "birch", "{fault:?}");
         }
@@ -193,7 +241,9 @@ async fn set_up() {
     let money = Money::new(Amount::glm(10));
     let (executor, _) = open(&scene, job(1), &money, Amount::glm(10)).await;
     executor.on_worker_start(vec![send_scene()]).unwrap();
-    executor.submit(task("frame", vec![program("cat")], None)).unwrap();
+    executor
+        .submit(task("frame", vec![program("cat")], None))
+        .unwrap();
     let outcome = executor.next().await.unwrap().unwrap();
     assert_eq!((name(&outcome), outcome.attempts), ("birch", 2));
     assert_eq!(outcome.results.unwrap()[0].stdout, "the scene");
@@ -206,17 +256,36 @@ async fn closing() {
     let money = Money::new(budget);
     let (executor, seen) = open(&scene, job(2), &money, budget).await;
     for label in ["a", "b", "c"] {
-        executor.submit(task(label, vec![program("hang")], None)).unwrap();
+        executor
+            .submit(task(label, vec![program("hang")], None))
+            .unwrap();
     }
     let runs = |event: &Event| {
-        matches!(event, Event::CommandStarted { doing: sovr_golem::event::Doing::Run { .. }, .. })
+        matches!(
+            event,
+            Event::CommandStarted {
+                doing: sovr_golem::event::Doing::Run { .. },
+                ..
+            }
+        )
     };
-    while seen.lock().unwrap().iter().filter(|event| runs(event)).count() < 2 {
+    while seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|event| runs(event))
+        .count()
+        < 2
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let begun = Instant::now();
     let summary = executor.close().await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "closing took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "closing took {:?}",
+        begun.elapsed()
+    );
     assert_eq!(summary.failed, 3);
     assert!(!summary.cost.is_zero());
     money.assert_spent(summary.cost, budget);
@@ -226,8 +295,15 @@ async fn closing() {
     }
 }
 
-async fn batch(rental: &Rental, steps: Vec<Step>, timeout: Option<u64>) -> (String, Option<FailureKind>) {
-    let mut events = rental.exec(steps, timeout.map(Duration::from_secs)).await.unwrap();
+async fn batch(
+    rental: &Rental,
+    steps: Vec<Step>,
+    timeout: Option<u64>,
+) -> (String, Option<FailureKind>) {
+    let mut events = rental
+        .exec(steps, timeout.map(Duration::from_secs))
+        .await
+        .unwrap();
     let mut printed = String::new();
     while let Some(event) = events.recv().await {
         match event {
@@ -245,7 +321,9 @@ async fn rental() {
     let money = Money::new(budget);
     let (_, observer) = observer();
     let network = Arc::clone(&scene.network) as _;
-    let rental = Rental::open(network, job(1), money.reserve(budget), observer).await.unwrap();
+    let rental = Rental::open(network, job(1), money.reserve(budget), observer)
+        .await
+        .unwrap();
     assert_eq!(rental.runs_on().name, "birch");
     assert_eq!(
         batch(&rental, vec![send_scene(), program("cat")], None).await,
@@ -253,7 +331,10 @@ async fn rental() {
     );
     let (_, failed) = batch(&rental, vec![program("fail")], None).await;
     assert_eq!(failed, Some(FailureKind::CommandFailed));
-    assert_eq!(batch(&rental, vec![program("print")], None).await, ("hello\n".to_owned(), None));
+    assert_eq!(
+        batch(&rental, vec![program("print")], None).await,
+        ("hello\n".to_owned(), None)
+    );
     let (_, late) = batch(&rental, vec![program("hang")], Some(1)).await;
     assert_eq!(late, Some(FailureKind::TimedOut));
     let (_, over) = batch(&rental, vec![program("print")], None).await;
@@ -271,7 +352,9 @@ async fn dropped_rental() {
     let money = Money::new(budget);
     let (seen, observer) = observer();
     let network = Arc::clone(&scene.network) as _;
-    let rental = Rental::open(network, job(1), money.reserve(budget), observer).await.unwrap();
+    let rental = Rental::open(network, job(1), money.reserve(budget), observer)
+        .await
+        .unwrap();
     let mut events = rental.exec(vec![program("hang")], None).await.unwrap();
     events.recv().await.unwrap();
     drop(rental);

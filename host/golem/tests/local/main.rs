@@ -68,7 +68,10 @@ fn code() -> Arc<Cache> {
     static CODE: OnceLock<(Arc<Cache>, tempfile::TempDir)> = OnceLock::new();
     let (code, _) = CODE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
-        (Arc::new(Cache::open(directory.path(), [7; 32]).unwrap()), directory)
+        (
+            Arc::new(Cache::open(directory.path(), [7; 32]).unwrap()),
+            directory,
+        )
     });
     Arc::clone(code)
 }
@@ -81,7 +84,10 @@ struct Scene {
 
 impl Scene {
     fn new(providers: usize, faults: Faults) -> Self {
-        Self::with((0..providers).map(ProviderSettings::numbered).collect(), faults)
+        Self::with(
+            (0..providers).map(ProviderSettings::numbered).collect(),
+            faults,
+        )
     }
 
     fn with(providers: Vec<ProviderSettings>, faults: Faults) -> Self {
@@ -124,7 +130,10 @@ impl Scene {
         for (count, what) in [
             (self.network.open_agreements(), "agreements"),
             (self.network.open_activities(), "activities"),
-            (std::fs::read_dir(self.scratch.path()).unwrap().count(), "directories"),
+            (
+                std::fs::read_dir(self.scratch.path()).unwrap().count(),
+                "directories",
+            ),
         ] {
             if count > 0 {
                 left.push(format!("{count} {what} are left"));

@@ -11,7 +11,10 @@ use crate::job::{Money, job, task};
 use crate::{Scene, Test, program, run_test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![("twenty_executors_racing_for_one_budget_never_exceed_it", || run_test(race()))]
+    vec![(
+        "twenty_executors_racing_for_one_budget_never_exceed_it",
+        || run_test(race()),
+    )]
 }
 
 fn glm(text: &str) -> Amount {
@@ -49,21 +52,36 @@ async fn race() {
                 .await
                 .unwrap();
             // Costs far more than there is.
-            executor.submit(task("endless", vec![program("hang")], None)).unwrap();
+            executor
+                .submit(task("endless", vec![program("hang")], None))
+                .unwrap();
             let failure = executor.next().await.unwrap().unwrap().results.unwrap_err();
             assert!(
-                matches!(failure.kind, FailureKind::OverBudget | FailureKind::NoProvider),
+                matches!(
+                    failure.kind,
+                    FailureKind::OverBudget | FailureKind::NoProvider
+                ),
                 "{failure:?}"
             );
             Some(executor.close().await.cost)
         });
     }
     let costs: Vec<_> = racing.join_all().await.into_iter().flatten().collect();
-    assert!(costs.len() >= 6, "only {} of them reserved anything", costs.len());
+    assert!(
+        costs.len() >= 6,
+        "only {} of them reserved anything",
+        costs.len()
+    );
     assert!(costs.iter().all(|cost| *cost <= share), "{costs:?}");
     let spent = Amount::checked_sum(costs).unwrap();
-    assert!(spent <= budget && spent > glm("5"), "{spent} GLM were spent");
+    assert!(
+        spent <= budget && spent > glm("5"),
+        "{spent} GLM were spent"
+    );
     assert_eq!(money.account.spent().unwrap(), spent);
-    assert_eq!(money.account.available().unwrap(), budget.saturating_sub(spent));
+    assert_eq!(
+        money.account.available().unwrap(),
+        budget.saturating_sub(spent)
+    );
     scene.wait_until_empty().await.unwrap();
 }

@@ -301,7 +301,10 @@ fn entries_that_share_bytes_are_refused() {
     let mut overlapping = package.clone();
     overlapping.copy_within(first..first + 4, other);
     let refusal = refusal(&overlapping);
-    assert_eq!(refusal, Refusal::Archive("entries share their bytes".into()));
+    assert_eq!(
+        refusal,
+        Refusal::Archive("entries share their bytes".into())
+    );
 }
 
 fn a_damaged_entry_is_refused() {
