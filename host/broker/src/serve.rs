@@ -59,8 +59,8 @@ pub(crate) async fn serve(
                     });
                 }
                 Some(RunEvent::Note(note)) => {
-                    if let Some(object) = desk.let_go(&note) {
-                        endings.push(async move { object.end().await });
+                    if let Some(ending) = desk.let_go(&note) {
+                        endings.push(ending);
                     }
                     tell(desk, &mut log, &mut bars, note);
                 }

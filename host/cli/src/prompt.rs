@@ -64,9 +64,11 @@ impl<C: Console> ConsolePrompt<C> {
     }
 
     fn take_answer(&mut self, screen: &str, question: &str) -> io::Result<Answer> {
-        self.console.show(&format!("{screen}\n{question} [y/N] "))?;
-        // After the question is on the screen: what was typed before was no answer to it.
+        self.console.show(&format!("{screen}\n"))?;
+        // Between the text and the question: what was typed before the question was no answer to it, and what is
+        // typed after it is.
         self.console.forget_typed()?;
+        self.console.show(&format!("{question} [y/N] "))?;
         let line = self.console.read_line(LONGEST_ANSWER)?;
         if line.len() >= LONGEST_ANSWER {
             // Something pasted; its rest must not reach the shell either.
@@ -152,7 +154,8 @@ mod tests {
         }
 
         fn show(&mut self, text: &str) -> io::Result<()> {
-            self.typed.extend(self.early.as_bytes());
+            self.typed
+                .extend(std::mem::take(&mut self.early).as_bytes());
             self.shown.push_str(text);
             Ok(())
         }

@@ -14,8 +14,8 @@ pub mod package;
 pub mod quota;
 pub mod run;
 mod runner;
-pub mod wire;
 mod wasi;
+pub mod wire;
 pub mod work;
 
 use std::process::ExitCode;

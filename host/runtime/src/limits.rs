@@ -310,4 +310,14 @@ mod tests {
         let error = limiter.memory_growing(0, PAGE, None).unwrap_err();
         assert_eq!(limit_of(&error), Some(Limit::Memory));
     }
+
+    #[test]
+    fn host_objects_are_counted() {
+        let mut table = host_objects();
+        for number in 0..HOST_OBJECTS {
+            table.push(number).unwrap();
+        }
+        let error = wasmtime::Error::from(table.push(0).unwrap_err());
+        assert_eq!(limit_of(&error), Some(Limit::Handles));
+    }
 }

@@ -236,7 +236,11 @@ mod tests {
             pace.wait().await;
             pace.spend(1);
         }
-        assert!(start.elapsed() >= Duration::from_millis(98), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(98),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[tokio::test]
@@ -245,6 +249,10 @@ mod tests {
         let mut pace = Pace::new(10, 1000);
         pace.spend(110);
         pace.wait().await;
-        assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(100),
+            "{:?}",
+            start.elapsed()
+        );
     }
 }

@@ -13,7 +13,7 @@ use sovr_runtime::bindings::errors::Error;
 use sovr_runtime::limits::Limit;
 use sovr_runtime::run::{self, Ended, Event, RunRequest};
 use sovr_runtime::wire::{BarChange, Call, Note, Reply};
-use wasm_encoder::{HeapType, MemArg};
+use wasm_encoder::{HeapType, MemArg, ValType};
 
 use guest::{BlockType, DATA, Guest, I, LOCAL, RESULT, assert_result, forever, imports, times};
 use support::{LATE, PATIENCE, Pod, Told, block_on, limits, no_call, see_to_the_end};
@@ -52,6 +52,7 @@ fn trials() -> Vec<Trial> {
         a_log_flood_is_dropped_and_counted,
         a_handles_flood_ends_at_its_limit,
         a_files_flood_ends_at_its_limit,
+        files_over_the_limit_count_although_the_guest_ended_well,
         one_growing_file_stops_at_its_limit,
         two_growing_files_end_at_their_limit,
         unlinked_files_count_while_they_are_open,
@@ -185,17 +186,16 @@ fn overdue(guest: &Guest) -> Told {
 }
 
 fn an_endless_loop_ends_at_its_deadline() {
-    let told = overdue(&Guest {
+    let endless = Guest {
         body: forever(&[]),
         ..Guest::default()
-    });
-    let Ended::Limit { backtrace, .. } = told.end.ended else {
-        unreachable!()
     };
-    assert!(
-        !backtrace.is_empty(),
-        "a guest that computes is told where it was"
-    );
+    // A guest that computes is told where it was, unless a busy machine takes so long that it must be killed.
+    let told_where = (0..5).any(|_| match overdue(&endless).end.ended {
+        Ended::Limit { backtrace, .. } => !backtrace.is_empty(),
+        _ => false,
+    });
+    assert!(told_where, "never");
 }
 
 fn a_guest_that_waits_ends_at_its_deadline() {
@@ -408,7 +408,13 @@ fn a_log_flood_is_dropped_and_counted() {
         body: times(LINES, &line),
         ..Guest::default()
     };
-    let told = told(&guest);
+    let told = told_with(
+        &guest,
+        Limits {
+            log: Size::mib(16),
+            ..limits()
+        },
+    );
     assert_eq!(told.end.ended, Ended::Completed);
     let (mut lines, mut dropped) = (0, 0);
     for note in told.notes {
@@ -426,10 +432,7 @@ fn a_log_flood_is_dropped_and_counted() {
         LINES as u64,
         "no line is lost without being counted"
     );
-    assert!(
-        (1000..10_000).contains(&lines),
-        "{lines} lines came through"
-    );
+    assert!((1000..4000).contains(&lines), "{lines} lines came through");
 }
 
 fn a_handles_flood_ends_at_its_limit() {
@@ -449,6 +452,23 @@ fn a_handles_flood_ends_at_its_limit() {
         ..Guest::default()
     };
     assert_eq!(ended_by(&told(&descriptors)), Limit::Handles);
+    // A resource of the guest's own costs the host a handle and nothing else.
+    let own = Guest {
+        wit: Some(
+            "package test:resources;
+             interface things { resource thing; }
+             world guest { include sovr:pod/script@0.1.0; export things; }",
+        ),
+        imports: vec![guest::Import {
+            module: "[export]test:resources/things",
+            name: "[resource-new]thing",
+            params: &[ValType::I32],
+            results: &[ValType::I32],
+        }],
+        body: forever(&[I::I32Const(1), I::Call(0), I::Drop]),
+        ..Guest::default()
+    };
+    assert_eq!(ended_by(&told(&own)), Limit::Handles);
 }
 
 const DIRECTORIES: u32 = 0;
@@ -553,7 +573,8 @@ fn grow() -> Vec<I<'static>> {
     ]
 }
 
-fn a_files_flood_ends_at_its_limit() {
+/// Makes another file each time.
+fn create_another() -> Vec<I<'static>> {
     const COUNT: u32 = LOCAL + 3;
     const LETTERS: i32 = 4;
     let mut flood = Vec::new();
@@ -582,15 +603,28 @@ fn a_files_flood_ends_at_its_limit() {
         I::I32Add,
         I::LocalSet(COUNT),
     ]);
+    flood
+}
+
+fn a_files_flood_ends_at_its_limit() {
     let pod = Pod::new();
+    let flood = filing(&forever(&create_another()));
     let told = block_on(run_to_the_end(
-        pod.request(&filing(&forever(&flood)).code(), limits()),
+        pod.request(&flood.code(), limits()),
         no_call,
     ));
     assert_eq!(ended_by(&told), Limit::Files);
     let files = std::fs::read_dir(pod.path("output")).unwrap().count() as u64;
     assert!(files > limits().files);
     assert!(told.took < LATE, "{files} files in {:?}", told.took);
+}
+
+fn files_over_the_limit_count_although_the_guest_ended_well() {
+    let few_too_many = limits().files as i32 + 1;
+    let guest = filing(&times(few_too_many, &create_another()));
+    assert_eq!(ended_by(&told(&guest)), Limit::Files);
+    let guest = filing(&times(few_too_many - 1, &create_another()));
+    assert_eq!(told(&guest).end.ended, Ended::Completed);
 }
 
 fn one_growing_file_stops_at_its_limit() {

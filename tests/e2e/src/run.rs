@@ -107,10 +107,25 @@ impl Running {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal, if it is still there.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot send {signal:?} to {pid:?}: {error}"));
+        match kill_process(pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => panic!("cannot send {signal:?} to {pid:?}: {error}"),
+        }
+    }
+
+    /// Waits until it has a child in a role.
+    ///
+    /// # Panics
+    /// When its time is over before.
+    pub fn wait_for_child(&self, role: &str) {
+        let wanted = format!("sovr-child {role}");
+        while !watch::children_of(self.pid()).into_iter().any(|child| watch::command_of(child) == wanted) {
+            assert!(self.started.elapsed() < self.patience, "there is no child in the role {role}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for an event for which `wanted` holds, and answers it; none if the program ends without it.

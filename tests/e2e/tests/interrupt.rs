@@ -7,10 +7,8 @@ use sovr_e2e::{Home, Pod, Running, exit};
 
 /// A run that is in the middle of rendering for a long time.
 fn rendering(home: &Home, pod: &Pod) -> Running {
-    let mut running = home.start_pod(pod, &["--width", "1200", "--height", "900", "--samples", "4096"]);
-    running
-        .wait_for(|event| event["event"] == "golem" && event["what"] == "command-started" && event["doing"]["kind"] == "run")
-        .expect("rendering begins");
+    let running = home.start_pod(pod, &["--width", "1200", "--height", "900", "--samples", "4096"]);
+    running.wait_for_child("work");
     running
 }
 
@@ -51,7 +49,9 @@ fn children_do_not_outlive_a_program_that_is_killed() {
     let running = rendering(&home, &pod);
     running.signal(Signal::KILL);
     let ended = running.wait().expect(128 + 9);
-    assert!(ended.children_in_role("runner").count() == 1 && ended.children_in_role("work").count() >= 1);
+    for role in ["runner", "work"] {
+        assert!(ended.children_in_role(role).next().is_some(), "no {role} was seen\n{ended}");
+    }
     ended.expect_no_process_left();
     let death = ended.parent.as_ref().unwrap().gone.unwrap();
     for child in &ended.children {

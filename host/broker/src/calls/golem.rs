@@ -225,6 +225,7 @@ impl Action for Settle {
 impl Desk {
     pub(super) async fn open_executor(&self, options: Options) -> Result<Reply, Error> {
         const WHAT: &str = "golem.open-executor";
+        self.objects.settled().await;
         self.gate.read(WHAT, self.check_room())?;
         let open = self.gate.read(WHAT, Open::parse(WHAT, options))?;
         self.gate
@@ -253,6 +254,7 @@ impl Desk {
 
     pub(super) async fn open_activity(&self, options: Options) -> Result<Reply, Error> {
         const WHAT: &str = "golem.open-activity";
+        self.objects.settled().await;
         self.gate.read(WHAT, self.check_room())?;
         let open = self
             .gate

@@ -83,10 +83,10 @@ impl Desk {
         }
     }
 
-    /// The object of a note that the script let go of, to be ended; none for other notes.
-    pub(crate) fn let_go(&self, note: &Note) -> Option<objects::Object> {
+    /// For a note that the script let go of an object: what ends that object.
+    pub(crate) fn let_go(&self, note: &Note) -> Option<impl Future<Output = ()> + use<>> {
         match note {
-            Note::DropExecutor(handle) | Note::DropActivity(handle) => self.objects.remove(*handle),
+            Note::DropExecutor(handle) | Note::DropActivity(handle) => self.objects.let_go(*handle),
             _ => None,
         }
     }

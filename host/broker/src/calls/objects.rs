@@ -8,7 +8,7 @@ use sovr_capability::Amount;
 use sovr_golem::{BatchEvent, Executor, Rental};
 use sovr_runtime::bindings::errors::Error;
 use sovr_runtime::wire::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::gate::Gate;
 
@@ -22,6 +22,8 @@ pub(crate) struct Objects {
     /// Handles are never used twice, so that a closed object is not taken for a later one.
     next: AtomicU64,
     jobs: AtomicU64,
+    /// Objects that the script let go of and that are being ended.
+    ending: watch::Sender<usize>,
 }
 
 /// A job or a rented provider.
@@ -127,8 +129,29 @@ impl Objects {
     }
 
     /// Forgets an object, to be ended by the caller.
-    pub(crate) fn remove(&self, handle: Handle) -> Option<Object> {
+    pub(super) fn remove(&self, handle: Handle) -> Option<Object> {
         self.open().remove(&handle)
+    }
+
+    /// Forgets an object that the script let go of; the answer ends it.
+    pub(crate) fn let_go(&self, handle: Handle) -> Option<impl Future<Output = ()> + use<>> {
+        let object = self.remove(handle)?;
+        let ending = Ending::new(&self.ending);
+        Some(async move {
+            object.end().await;
+            drop(ending);
+        })
+    }
+
+    /// Waits until what the script let go of is ended: until then its workers and its money are not free, and a script
+    /// that drops one job and opens the next would be refused by chance.
+    pub(super) async fn settled(&self) {
+        // The sender is `self`, so it outlives the wait.
+        let _ = self
+            .ending
+            .subscribe()
+            .wait_for(|ending| *ending == 0)
+            .await;
     }
 
     /// Forgets all objects, to be ended by the caller.
@@ -148,6 +171,22 @@ impl Objects {
             Some(Object::Rented(rented)) => Ok(Arc::clone(rented)),
             _ => Err(closed("activity")),
         }
+    }
+}
+
+/// An object that is being ended.
+struct Ending(watch::Sender<usize>);
+
+impl Ending {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|ending| *ending += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_modify(|ending| *ending -= 1);
     }
 }
 

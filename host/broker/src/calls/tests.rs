@@ -464,6 +464,19 @@ async fn workers_and_money_are_shared_by_all_jobs_and_come_back() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_let_go_of_makes_room_for_the_next() {
+    let run = run(golem());
+    let executor = match run.desk.serve(Call::OpenExecutor(options())).await.unwrap() {
+        Reply::Executor { executor, .. } => executor,
+        other => panic!("{other:?}"),
+    };
+    let ending = run.desk.let_go(&Note::DropExecutor(executor)).unwrap();
+    assert!(run.desk.let_go(&Note::DropExecutor(executor)).is_none());
+    let (next, ()) = tokio::join!(run.desk.serve(Call::OpenExecutor(options())), ending);
+    assert!(matches!(next, Ok(Reply::Executor { .. })), "{next:?}");
+}
+
+#[tokio::test]
 async fn tasks_are_counted_and_their_paths_checked() {
     let run = run(golem());
     let executor = match run.desk.serve(Call::OpenExecutor(options())).await.unwrap() {

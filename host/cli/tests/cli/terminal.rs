@@ -70,19 +70,38 @@ impl Person {
 
     /// The exit code, what was on the screen, and standard output.
     fn leaves(mut self) -> (Option<i32>, String, String) {
-        let mut stdout = String::new();
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut stdout)
-            .unwrap();
-        let code = self.child.wait().unwrap().code();
-        drop(self.keyboard);
-        while let Ok(chunk) = self.screen.recv_timeout(Duration::from_millis(200)) {
-            self.seen.push_str(&String::from_utf8_lossy(&chunk));
-        }
-        (code, self.seen, stdout)
+        let mut stdout = self.child.stdout.take().unwrap();
+        let stdout = std::thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).map(|_| text)
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            while let Ok(chunk) = self.screen.recv_timeout(Duration::from_millis(50)) {
+                self.seen.push_str(&String::from_utf8_lossy(&chunk));
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "does not end; seen: {}",
+                self.seen
+            );
+        };
+        (
+            status.code(),
+            std::mem::take(&mut self.seen),
+            stdout.join().unwrap().unwrap(),
+        )
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // It has ended, unless a test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
