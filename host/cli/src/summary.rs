@@ -1,6 +1,7 @@
 //! The end of a run: a table of its tasks, how it ended, what it cost, where everything is.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sovr_broker::report::{Ending, OutputFile, Report, TaskResult};
 use sovr_capability::Untrusted;
@@ -105,7 +106,7 @@ fn tasks(report: &Report) -> Table {
             task.provider
                 .as_ref()
                 .map_or("-".to_owned(), Untrusted::escaped),
-            time(task.time),
+            some_time(task.time),
             number(task.cost),
             task.attempts.to_string(),
             match task.result {
@@ -147,8 +148,24 @@ fn places(report: &Report) -> Vec<(&'static str, Vec<String>)> {
     places
 }
 
+/// A task that no provider finished took no time that means anything.
+fn some_time(duration: Duration) -> String {
+    if duration.is_zero() {
+        "-".to_owned()
+    } else {
+        time(duration)
+    }
+}
+
+/// Beneath the output directory, which stands in the line above.
 fn output(file: &OutputFile) -> String {
-    format!("  {}  {}", file.path.escaped(), file.size.rounded())
+    let name = file.path.raw();
+    let name = name.strip_prefix("output/").unwrap_or(name);
+    format!(
+        "  {}  {}",
+        Untrusted::from(name).escaped(),
+        file.size.rounded()
+    )
 }
 
 fn path(path: &Path) -> String {
@@ -157,8 +174,6 @@ fn path(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use sovr_broker::report::TaskRow;
     use sovr_capability::Size;
 
@@ -194,7 +209,7 @@ mod tests {
             ],
             output_directory: "/pods/render/output".into(),
             outputs: vec![OutputFile {
-                path: "out0000.png".into(),
+                path: "output/out0000.png".into(),
                 size: Size::kib(120),
             }],
             more_outputs: 0,
@@ -212,7 +227,7 @@ mod tests {
 
         task      provider   time  cost in GLM  attempts  result
         frame 0   sun       3.1 s       0.0031         1  accepted
-        frame 10  -          0 ms            0         0  failed
+        frame 10  -             -            0         0  failed
 
         render completed after 21.0 s, 0.0341 of 10 GLM spent
           outputs /pods/render/output

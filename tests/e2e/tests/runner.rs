@@ -50,7 +50,7 @@ const ABUSES: [Abuse; 19] = [
     Abuse { name: "garbage", act: garbage, ends: Ends::Violation("not a message") },
     Abuse { name: "claim_of_four_gigabytes", act: claim_of_four_gigabytes, ends: Ends::Violation("too large") },
     Abuse { name: "frame_a_byte_too_large", act: frame_a_byte_too_large, ends: Ends::Violation("too large") },
-    Abuse { name: "half_a_frame", act: half_a_frame, ends: Ends::Violation("not a message") },
+    Abuse { name: "half_a_frame", act: half_a_frame, ends: Ends::Broken },
     Abuse { name: "unknown_message", act: unknown_message, ends: Ends::Violation("not a message") },
     Abuse { name: "bytes_after_a_message", act: bytes_after_a_message, ends: Ends::Violation("not a message") },
     Abuse { name: "list_of_four_billion", act: list_of_four_billion, ends: Ends::Violation("not a message") },
@@ -60,7 +60,7 @@ const ABUSES: [Abuse; 19] = [
     Abuse { name: "another_version", act: another_version, ends: Ends::Violation("version") },
     Abuse { name: "same_call_twice", act: same_call_twice, ends: Ends::Violation("another call") },
     Abuse { name: "flood_of_calls", act: flood_of_calls, ends: Ends::Violation("calls at a time") },
-    Abuse { name: "handle_never_given", act: handle_never_given, ends: Ends::Violation("handle") },
+    Abuse { name: "handle_never_given", act: handle_never_given, ends: Ends::Completed },
     Abuse { name: "flood_of_output", act: flood_of_output, ends: Ends::Limit("limits.log") },
     Abuse { name: "silence_after_ready", act: silence_after_ready, ends: Ends::Limit("limits.time") },
     Abuse { name: "deaf_to_answers", act: deaf_to_answers, ends: Ends::Violation("calls at a time") },
@@ -287,10 +287,14 @@ fn flood_of_calls(channel: &mut Channel) {
     channel.wait_for_ever();
 }
 
+/// A script may use a job that is closed, so this is answered and not punished.
 fn handle_never_given(channel: &mut Channel) {
     channel.ready();
     channel.call(1, Call::NextOutcome(4711));
-    channel.wait_for_ever();
+    let answer = frame::read::<ToRunner>(&mut channel.0, FRAME_TO_RUNNER);
+    assert!(matches!(answer, Ok(Some(ToRunner::Answer { id: 1, result: Err(_) }))), "{answer:?}");
+    channel.send(&FromRunner::End(RunEnd::Completed));
+    let _ = channel.0.read(&mut [0; 1]);
 }
 
 fn flood_of_output(channel: &mut Channel) {

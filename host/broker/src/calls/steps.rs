@@ -14,8 +14,10 @@ use crate::convert::invalid;
 use crate::files::Files;
 use crate::gate::Refusal;
 
-/// Most steps of one task or batch.
-const MOST_STEPS: usize = 256;
+/// Most steps of one task or batch. With what each may print, and [`MOST_ANSWERED`], an outcome fits into a frame.
+const MOST_STEPS: usize = 64;
+/// Most bytes that all `download-bytes` of one task or batch may answer together.
+const MOST_ANSWERED: u64 = 4 << 20;
 /// Most bytes of a path on a provider, a program's name or one argument.
 const MOST_TEXT: usize = 4096;
 /// Most arguments of one program.
@@ -49,6 +51,16 @@ enum ParsedStep {
     },
 }
 
+impl ParsedStep {
+    /// Most bytes that it hands to the script.
+    fn answered(&self) -> u64 {
+        match self {
+            ParsedStep::DownloadBytes { most, .. } => *most,
+            _ => 0,
+        }
+    }
+}
+
 /// Reads the steps; the error names the step and its field.
 pub(super) fn parse(steps: Vec<Step>) -> Result<Parsed, Error> {
     if steps.is_empty() {
@@ -60,12 +72,21 @@ pub(super) fn parse(steps: Vec<Step>) -> Result<Parsed, Error> {
             format_args!("there are {}; at most {MOST_STEPS} are taken", steps.len()),
         ));
     }
-    steps
+    let parsed: Vec<_> = steps
         .into_iter()
         .enumerate()
         .map(|(index, step)| parse_step(index, step))
-        .collect::<Result<_, _>>()
-        .map(Parsed)
+        .collect::<Result<_, _>>()?;
+    let answered: u64 = parsed.iter().map(ParsedStep::answered).sum();
+    if answered > MOST_ANSWERED {
+        return Err(invalid(
+            "steps",
+            format_args!(
+                "together they ask for {answered} bytes; at most {MOST_ANSWERED} are handed over, download files instead"
+            ),
+        ));
+    }
+    Ok(Parsed(parsed))
 }
 
 fn parse_step(index: usize, step: Step) -> Result<ParsedStep, Error> {

@@ -9,7 +9,7 @@ use sovr_dfs::local::{Caps, LocalDfs};
 use sovr_golem::local::{LocalNetwork, Settings};
 use sovr_pod::{Quota, Tree};
 use sovr_runtime::bindings::dfs::Location;
-use sovr_runtime::bindings::golem::{Demand, Options, Step, Upload, UploadBytes};
+use sovr_runtime::bindings::golem::{Demand, DownloadBytes, Options, Step, Upload, UploadBytes};
 use sovr_runtime::code;
 use sovr_runtime::wire::Place;
 use tempfile::TempDir;
@@ -514,6 +514,15 @@ async fn tasks_are_counted_and_their_paths_checked() {
         })]
     };
     invalid(submit(bytes((1 << 20) + 1)).await);
+    let fetch = |count| {
+        let step = Step::DownloadBytes(DownloadBytes {
+            source: "/golem/work/x".to_owned(),
+            most: 1 << 20,
+        });
+        vec![step; count]
+    };
+    invalid(submit(fetch(5)).await);
+    invalid(submit(vec![send("payload/data", "/golem/work/x").remove(0); 65]).await);
     submit(bytes(10)).await.unwrap();
     submit(send("payload/data", "/golem/work/x")).await.unwrap();
     assert_eq!(

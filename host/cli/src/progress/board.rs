@@ -14,6 +14,7 @@ const NAME: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     jobs: BTreeMap<u64, Job>,
+    stopping: bool,
 }
 
 /// One job.
@@ -65,6 +66,16 @@ impl Board {
     /// Takes one event of a job into account.
     pub(crate) fn take(&mut self, job: u64, event: &Event) {
         self.jobs.entry(job).or_default().take(event);
+    }
+
+    /// The user stops the run: what is lost from now on is lost because of that.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether the user stops the run.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// The run in numbers.

@@ -152,6 +152,7 @@ impl Observer for Narrator {
                     bars.golem(*job, what, &state.board);
                 }
             }
+            Event::Cancelling { .. } => state.board.stop(),
             Event::Started { pod, .. } => {
                 if let Some(bars) = &self.bars {
                     bars.begin(pod);

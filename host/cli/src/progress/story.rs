@@ -94,6 +94,10 @@ pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
 fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
     use Weight::{Odd, Routine};
     let (weight, label, text) = match event {
+        // One line said that the user stops the run; one for each thing that ends by it says nothing new.
+        Golem::TaskFailed { .. } | Golem::WorkerFinished { .. } if board.is_stopping() => {
+            return None;
+        }
         Golem::JobStarted { terms } => {
             let workers = count(terms.max_workers.into(), "worker", "workers");
             let network = sovr_capability::Untrusted::from(terms.network.as_str()).escaped();
@@ -395,6 +399,19 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_ends_because_the_user_stops_the_run_is_not_told_one_by_one() {
+        let failed = golem(Golem::TaskFailed {
+            task: 3,
+            failure: FailureKind::Cancelled,
+            reason: "closed".into(),
+        });
+        let mut board = Board::default();
+        assert!(tell(&failed, &board).is_some());
+        board.stop();
+        assert_eq!(tell(&failed, &board), None);
     }
 
     #[test]
