@@ -111,7 +111,7 @@ impl ConsentStore {
     /// # Errors
     /// When the database cannot be used.
     pub fn find(&self, key: &ConsentKey) -> Result<Option<Consent>, StateError> {
-        let found = self.database().read("look for a consent", |connection| {
+        self.database().read("look for a consent", |connection| {
             connection
                 .query_row(
                     &select("WHERE request = ?1"),
@@ -119,9 +119,7 @@ impl ConsentStore {
                     consent,
                 )
                 .optional()
-        })?;
-        // The request digest stands for both, but what counts is what it stands for.
-        Ok(found.filter(|consent| consent.key == *key))
+        })
     }
 
     /// Remembers a consent; a second time changes nothing.

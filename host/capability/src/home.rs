@@ -375,10 +375,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), dir.path().join("cache")).unwrap();
-        assert!(matches!(
-            Home::at(dir.path()).prepare(),
-            Err(StateError::Unsafe { .. })
-        ));
+        match Home::at(dir.path()).prepare() {
+            Err(StateError::Unsafe { problem, .. }) => assert_eq!(problem, "is a symbolic link"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -106,14 +106,21 @@ fn render(told: &Told, output: Output) -> String {
     text
 }
 
-/// Safe to show, later lines indented.
+/// Safe to show, later lines indented by four; among each other they keep their places, as a mark below a column needs.
 fn indented(text: &str) -> String {
     let safe = Untrusted::from(text.trim_end()).block();
-    let mut lines = safe.lines();
-    let first = lines.next().unwrap_or_default().to_owned();
-    lines.fold(first, |text, line| {
-        format!("{text}\n    {}", line.trim_start())
-    })
+    let (first, rest) = safe.split_once('\n').unwrap_or((&safe, ""));
+    let margin = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let least = rest
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(margin)
+        .min()
+        .unwrap_or(0);
+    let rest = rest
+        .lines()
+        .map(|line| line.get(least..).unwrap_or_default());
+    rest.fold(first.to_owned(), |text, line| format!("{text}\n    {line}"))
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -192,10 +199,10 @@ mod tests {
 
     #[test]
     fn a_strangers_words_stay_on_their_lines() {
-        let error = anyhow!("bad name \u{1b}[2J\r\nnext line");
+        let error = anyhow!("bad name \u{1b}[2J\r\n  next line\n    ^");
         assert_eq!(
             rendered(&error),
-            "error: bad name \\u{1b}[2J\\r\n    next line\n"
+            "error: bad name \\u{1b}[2J\\r\n    next line\n      ^\n"
         );
     }
 

@@ -134,14 +134,9 @@ fn places(report: &Report) -> Vec<(&'static str, Vec<String>)> {
         ("outputs", outputs)
     });
     if report.denials > 0 {
-        let calls = count(report.denials, "call was", "calls were");
-        places.push((
-            "refused",
-            vec![format!(
-                "{calls} refused; `sovr-host audit show {}` lists them",
-                report.run
-            )],
-        ));
+        let calls = count(report.denials, "call", "calls");
+        let line = format!("{calls}; `sovr-host audit show {}` tells which", report.run);
+        places.push(("refused", vec![line]));
     }
     places.push(("log", vec![path(&report.log)]));
     places.push(("audit", vec![path(&report.audit)]));
@@ -232,7 +227,7 @@ mod tests {
         render completed after 21.0 s, 0.0341 of 10 GLM spent
           outputs /pods/render/output
                     out0000.png  120.0 KiB
-          refused 2 calls were refused; `sovr-host audit show 20261121-073600-5f1c22ab90de` lists them
+          refused 2 calls; `sovr-host audit show 20261121-073600-5f1c22ab90de` tells which
               log /pods/render/logs/run.jsonl
             audit /state/audit/run.jsonl
         ");

@@ -24,7 +24,9 @@ impl Default for Home {
 impl Home {
     /// An empty one.
     pub fn new() -> Home {
-        Home { directory: temporary_directory("home") }
+        Home {
+            directory: temporary_directory("home"),
+        }
     }
 
     /// Its place.
@@ -42,7 +44,11 @@ impl Home {
     /// The program with these arguments, in an environment that has nothing of the tester's.
     pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(paths::program());
-        command.env_clear().env("SOVR_HOME", self.path()).env("PATH", "/usr/bin:/bin").args(arguments);
+        command
+            .env_clear()
+            .env("SOVR_HOME", self.path())
+            .env("PATH", "/usr/bin:/bin")
+            .args(arguments);
         command
     }
 
@@ -73,5 +79,8 @@ impl Home {
 pub(crate) fn temporary_directory(prefix: &str) -> TempDir {
     let place: PathBuf = paths::project().join("target/e2e");
     std::fs::create_dir_all(&place).unwrap();
-    tempfile::Builder::new().prefix(&format!("{prefix}-")).tempdir_in(place).unwrap()
+    tempfile::Builder::new()
+        .prefix(&format!("{prefix}-"))
+        .tempdir_in(place)
+        .unwrap()
 }

@@ -5,18 +5,27 @@ use std::path::{Path, PathBuf};
 /// The source tree.
 pub fn project() -> &'static Path {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_root.ancestors().nth(2).expect("this crate lies in tests/e2e")
+    crate_root
+        .ancestors()
+        .nth(2)
+        .expect("this crate lies in tests/e2e")
 }
 
 /// `target/<profile>`: test programs lie in `deps` beneath it.
 fn profile() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own program");
-    test.ancestors().nth(2).expect("test programs lie in target/<profile>/deps").to_path_buf()
+    test.ancestors()
+        .nth(2)
+        .expect("test programs lie in target/<profile>/deps")
+        .to_path_buf()
 }
 
 /// The built program, of the same profile as the test.
 pub fn program() -> PathBuf {
-    existing(profile().join("sovr-host"), "cargo build --package sovr-host")
+    existing(
+        profile().join("sovr-host"),
+        "cargo build --package sovr-host",
+    )
 }
 
 /// The component of a hostile guest.
@@ -27,10 +36,21 @@ pub fn guest(name: &str) -> PathBuf {
 /// The components of all hostile guests, by name.
 pub fn all_guests() -> Vec<String> {
     let entries = std::fs::read_dir(guests()).unwrap_or_else(|error| {
-        panic!("cannot list {}: {error}; run `cargo xtask guests`", guests().display());
+        panic!(
+            "cannot list {}: {error}; run `cargo xtask guests`",
+            guests().display()
+        );
     });
     let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_suffix(".wasm").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .into_string()
+                .ok()?
+                .strip_suffix(".wasm")
+                .map(str::to_owned)
+        })
         .collect();
     names.sort();
     names
@@ -42,7 +62,10 @@ fn guests() -> PathBuf {
 
 /// A pod template.
 pub fn template(name: &str) -> PathBuf {
-    existing(project().join("templates/pods").join(name), "cargo xtask guests --update")
+    existing(
+        project().join("templates/pods").join(name),
+        "cargo xtask guests --update",
+    )
 }
 
 /// A reference picture.
@@ -51,6 +74,10 @@ pub fn reference(name: &str) -> PathBuf {
 }
 
 fn existing(path: PathBuf, made_by: &str) -> PathBuf {
-    assert!(path.exists(), "{} does not exist: run `{made_by}`", path.display());
+    assert!(
+        path.exists(),
+        "{} does not exist: run `{made_by}`",
+        path.display()
+    );
     path
 }

@@ -18,7 +18,10 @@ pub struct Pod {
 impl Pod {
     /// A copy of a template, without what earlier runs of it left.
     pub fn from_template(template: &str) -> Pod {
-        let pod = Pod { directory: temporary_directory("pod"), name: template.to_owned() };
+        let pod = Pod {
+            directory: temporary_directory("pod"),
+            name: template.to_owned(),
+        };
         let source = paths::template(template);
         let root = pod.path();
         fs::create_dir(&root).unwrap();
@@ -31,7 +34,10 @@ impl Pod {
 
     /// A pod whose script is this component, and which asks for these capabilities.
     pub fn from_component(name: &str, component: &[u8], capabilities: Value) -> Pod {
-        let pod = Pod { directory: temporary_directory("pod"), name: name.to_owned() };
+        let pod = Pod {
+            directory: temporary_directory("pod"),
+            name: name.to_owned(),
+        };
         for part in ["script", "payload"] {
             fs::create_dir_all(pod.path().join(part)).unwrap();
         }
@@ -82,16 +88,25 @@ impl Pod {
     }
 
     fn write_recipe(&self, recipe: &Value) {
-        fs::write(self.join("recipe.json"), serde_json::to_vec_pretty(recipe).unwrap()).unwrap();
+        fs::write(
+            self.join("recipe.json"),
+            serde_json::to_vec_pretty(recipe).unwrap(),
+        )
+        .unwrap();
     }
 
     /// Names and sizes of the files in one of its directories, sorted; empty if it does not exist.
     pub fn files(&self, directory: &str) -> Vec<(String, u64)> {
-        let Ok(entries) = fs::read_dir(self.join(directory)) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.join(directory)) else {
+            return Vec::new();
+        };
         let mut files: Vec<_> = entries
             .map(|entry| {
                 let entry = entry.unwrap();
-                (entry.file_name().to_string_lossy().into_owned(), entry.metadata().unwrap().len())
+                (
+                    entry.file_name().to_string_lossy().into_owned(),
+                    entry.metadata().unwrap().len(),
+                )
             })
             .collect();
         files.sort();

@@ -60,20 +60,33 @@ pub struct Running {
 impl Running {
     /// Starts it with no standard input.
     pub fn start(mut command: Command) -> Running {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let started = Instant::now();
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let pid = child.id();
         let watcher = std::thread::spawn(move || watch::watch(pid));
 
         let lines = Arc::new(Lines::default());
-        let (sink, source) = (lines.clone(), child.stdout.take().expect("standard output is piped"));
+        let (sink, source) = (
+            lines.clone(),
+            child.stdout.take().expect("standard output is piped"),
+        );
         let stdout = std::thread::spawn(move || {
             let mut reader = BufReader::new(source);
             let mut bytes = Vec::new();
             while matches!(reader.read_until(b'\n', &mut bytes), Ok(1..)) {
-                let text = String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
-                sink.all.lock().unwrap().push(Line { at: Instant::now(), text });
+                let text = String::from_utf8_lossy(&bytes)
+                    .trim_end_matches('\n')
+                    .to_owned();
+                sink.all.lock().unwrap().push(Line {
+                    at: Instant::now(),
+                    text,
+                });
                 sink.more.notify_all();
                 bytes.clear();
             }
@@ -122,8 +135,14 @@ impl Running {
     /// When its time is over before.
     pub fn wait_for_child(&self, role: &str) {
         let wanted = format!("sovr-child {role}");
-        while !watch::children_of(self.pid()).into_iter().any(|child| watch::command_of(child) == wanted) {
-            assert!(self.started.elapsed() < self.patience, "there is no child in the role {role}");
+        while !watch::children_of(self.pid())
+            .into_iter()
+            .any(|child| watch::command_of(child) == wanted)
+        {
+            assert!(
+                self.started.elapsed() < self.patience,
+                "there is no child in the role {role}"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -132,7 +151,11 @@ impl Running {
     pub fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Event> {
         let mut next = 0;
         loop {
-            let ended = self.child.try_wait().expect("the program can be waited for").is_some();
+            let ended = self
+                .child
+                .try_wait()
+                .expect("the program can be waited for")
+                .is_some();
             let mut lines = self.lines.all.lock().unwrap();
             while let Some(line) = lines.get(next) {
                 next += 1;
@@ -143,8 +166,16 @@ impl Running {
             if ended && self.stdout.as_ref().is_none_or(JoinHandle::is_finished) {
                 return None;
             }
-            assert!(self.started.elapsed() < self.patience, "the program does not come to the event, nor to its end");
-            lines = self.lines.more.wait_timeout(lines, Duration::from_millis(20)).unwrap().0;
+            assert!(
+                self.started.elapsed() < self.patience,
+                "the program does not come to the event, nor to its end"
+            );
+            lines = self
+                .lines
+                .more
+                .wait_timeout(lines, Duration::from_millis(20))
+                .unwrap()
+                .0;
             drop(lines);
         }
     }
@@ -156,7 +187,11 @@ impl Running {
     pub fn wait(mut self) -> Ended {
         let deadline = self.started + self.patience;
         let status = loop {
-            if let Some(status) = self.child.try_wait().expect("the program can be waited for") {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the program can be waited for")
+            {
                 break Some(status);
             }
             if Instant::now() > deadline {
@@ -176,7 +211,11 @@ impl Running {
             parent,
             children,
         };
-        assert!(status.is_some(), "the program was still there after {:?}\n{ended}", self.patience);
+        assert!(
+            status.is_some(),
+            "the program was still there after {:?}\n{ended}",
+            self.patience
+        );
         ended
     }
 }
@@ -189,7 +228,10 @@ impl Drop for Running {
 }
 
 fn join<T>(thread: Option<JoinHandle<T>>) -> T {
-    thread.expect("a thread is joined once").join().expect("the thread did not panic")
+    thread
+        .expect("a thread is joined once")
+        .join()
+        .expect("the thread did not panic")
 }
 
 /// The program after its end.
@@ -211,7 +253,10 @@ pub struct Ended {
 impl Ended {
     /// Its exit code; a signal is 128 and its number, as a shell has it.
     pub fn code(&self) -> i32 {
-        self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+        self.status
+            .code()
+            .or_else(|| self.status.signal().map(|signal| 128 + signal))
+            .unwrap_or(-1)
     }
 
     /// Checks the exit code, and shows everything if it is another.
@@ -223,7 +268,10 @@ impl Ended {
 
     /// Standard output.
     pub fn stdout(&self) -> String {
-        self.lines.iter().map(|line| format!("{}\n", line.text)).collect()
+        self.lines
+            .iter()
+            .map(|line| format!("{}\n", line.text))
+            .collect()
     }
 
     /// All events.
@@ -233,18 +281,27 @@ impl Ended {
 
     /// The events of a kind.
     pub fn events_of(&self, kind: &str) -> Vec<Event> {
-        self.events().into_iter().filter(|event| event.text("event") == kind).collect()
+        self.events()
+            .into_iter()
+            .filter(|event| event.text("event") == kind)
+            .collect()
     }
 
     /// The first event of a kind.
     #[track_caller]
     pub fn event(&self, kind: &str) -> Event {
-        self.events_of(kind).into_iter().next().unwrap_or_else(|| panic!("there is no event {kind:?}\n{self}"))
+        self.events_of(kind)
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| panic!("there is no event {kind:?}\n{self}"))
     }
 
     /// What happened with Golem work: `what` is the kind, such as `task-started`.
     pub fn golem(&self, what: &str) -> Vec<Event> {
-        self.events_of("golem").into_iter().filter(|event| event.text("what") == what).collect()
+        self.events_of("golem")
+            .into_iter()
+            .filter(|event| event.text("what") == what)
+            .collect()
     }
 
     /// The report at the end of the run.
@@ -256,23 +313,35 @@ impl Ended {
     /// What the script printed on standard output.
     pub fn script_output(&self) -> String {
         let outputs = self.events_of("output");
-        outputs.iter().filter(|event| event.text("stream") == "stdout").map(|event| event.text("text")).collect()
+        outputs
+            .iter()
+            .filter(|event| event.text("stream") == "stdout")
+            .map(|event| event.text("text"))
+            .collect()
     }
 
     /// The children in a role.
     pub fn children_in_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a Seen> + 'a {
-        self.children.iter().filter(move |child| child.command == format!("sovr-child {role}"))
+        self.children
+            .iter()
+            .filter(move |child| child.command == format!("sovr-child {role}"))
     }
 
     /// How much the program's peak of memory grew after a time.
     pub fn growth_since(&self, time: Instant) -> u64 {
-        self.parent.as_ref().map_or(0, |parent| parent.peak().saturating_sub(parent.peak_at(time)))
+        self.parent.as_ref().map_or(0, |parent| {
+            parent.peak().saturating_sub(parent.peak_at(time))
+        })
     }
 
     /// Checks that no process is left.
     #[track_caller]
     pub fn expect_no_process_left(&self) {
-        let left: Vec<_> = self.children.iter().filter(|child| child.gone.is_none()).collect();
+        let left: Vec<_> = self
+            .children
+            .iter()
+            .filter(|child| child.gone.is_none())
+            .collect();
         assert!(left.is_empty(), "processes outlived the program: {left:#?}");
     }
 }
@@ -286,7 +355,11 @@ impl std::fmt::Display for Ended {
         for (index, line) in self.lines.iter().enumerate() {
             if index < SHOWN || index + SHOWN >= self.lines.len() {
                 let at = line.at.duration_since(self.started).as_secs_f64();
-                writeln!(f, "  {at:8.3} {}", line.text.chars().take(1000).collect::<String>())?;
+                writeln!(
+                    f,
+                    "  {at:8.3} {}",
+                    line.text.chars().take(1000).collect::<String>()
+                )?;
             }
         }
         writeln!(f, "standard error:")?;
@@ -300,5 +373,7 @@ impl std::fmt::Display for Ended {
 
 fn event(line: &Line) -> Option<Event> {
     let json: Value = serde_json::from_str(&line.text).ok()?;
-    json.get("event").is_some().then(|| Event { at: line.at, json })
+    json.get("event")
+        .is_some()
+        .then(|| Event { at: line.at, json })
 }

@@ -1,10 +1,11 @@
 //! Guests that no compiler would make, written by hand. Each is a complete component that exports `wasi:cli/run`.
 
 use wasm_encoder::{
-    Alias, BlockType, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection, ComponentExportKind,
-    ComponentExportSection, ComponentInstanceSection, ComponentTypeSection, ComponentValType, ExportKind,
-    ExportSection, Function, FunctionSection, InstanceSection, MemorySection, MemoryType, Module, ModuleArg,
-    ModuleSection, StartSection, TypeSection, ValType,
+    Alias, BlockType, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection,
+    ComponentExportKind, ComponentExportSection, ComponentInstanceSection, ComponentTypeSection,
+    ComponentValType, ExportKind, ExportSection, Function, FunctionSection, InstanceSection,
+    MemorySection, MemoryType, Module, ModuleArg, ModuleSection, StartSection, TypeSection,
+    ValType,
 };
 
 /// Loops while it is being instantiated, before `run` could be called.
@@ -24,7 +25,10 @@ pub fn compile_bomb(locals: u32) -> Vec<u8> {
         code.loop_(BlockType::Empty);
         for local in 0..locals {
             // Each becomes the sum of itself and its neighbour, so none can be dropped or shared.
-            code.local_get(local).local_get((local + 1) % locals).i64_add().local_set(local);
+            code.local_get(local)
+                .local_get((local + 1) % locals)
+                .i64_add()
+                .local_set(local);
         }
         code.local_get(0).i64_eqz().br_if(0).end();
     }
@@ -47,7 +51,11 @@ fn module(functions: &[Function], start: Option<u32>, memory_pages: Option<u64>)
     let mut types = TypeSection::new();
     types.ty().function([], []);
     types.ty().function([], [ValType::I32]);
-    let (mut declared, mut code, mut exports) = (FunctionSection::new(), CodeSection::new(), ExportSection::new());
+    let (mut declared, mut code, mut exports) = (
+        FunctionSection::new(),
+        CodeSection::new(),
+        ExportSection::new(),
+    );
     for function in functions {
         declared.function(0);
         code.function(function);
@@ -62,7 +70,13 @@ fn module(functions: &[Function], start: Option<u32>, memory_pages: Option<u64>)
     module.section(&types).section(&declared);
     if let Some(minimum) = memory_pages {
         let mut memories = MemorySection::new();
-        memories.memory(MemoryType { minimum, maximum: None, memory64: false, shared: false, page_size_log2: None });
+        memories.memory(MemoryType {
+            minimum,
+            maximum: None,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
         module.section(&memories);
     }
     module.section(&exports);
@@ -83,7 +97,11 @@ fn component(module: &Module) -> Vec<u8> {
     instances.instantiate(0, std::iter::empty::<(&str, ModuleArg)>());
     component.section(&instances);
     let mut aliases = ComponentAliasSection::new();
-    aliases.alias(Alias::CoreInstanceExport { instance: 0, kind: ExportKind::Func, name: "run" });
+    aliases.alias(Alias::CoreInstanceExport {
+        instance: 0,
+        kind: ExportKind::Func,
+        name: "run",
+    });
     component.section(&aliases);
     let mut types = ComponentTypeSection::new();
     types.defined_type().result(None, None);
@@ -99,7 +117,12 @@ fn component(module: &Module) -> Vec<u8> {
     interface.export_items([("run", ComponentExportKind::Func, 0)]);
     component.section(&interface);
     let mut exports = ComponentExportSection::new();
-    exports.export("wasi:cli/run@0.2.12", ComponentExportKind::Instance, 0, None);
+    exports.export(
+        "wasi:cli/run@0.2.12",
+        ComponentExportKind::Instance,
+        0,
+        None,
+    );
     component.section(&exports);
     component.finish()
 }

@@ -18,8 +18,14 @@ fn pod(seconds: u32) -> Pod {
             "limits": { "memory": "64MiB", "time": "5m", "output": "16MiB", "files": 100, "log": "1MiB" },
         }),
     );
-    std::fs::copy(paths::template("hello-world").join("payload/date.zip"), pod.join("payload/date.zip")).unwrap();
-    pod.edit_recipe(|recipe| recipe["golem"]["exec"] = json!(format!("script/script.wasm 1 1 1 {seconds}")));
+    std::fs::copy(
+        paths::template("hello-world").join("payload/date.zip"),
+        pod.join("payload/date.zip"),
+    )
+    .unwrap();
+    pod.edit_recipe(|recipe| {
+        recipe["golem"]["exec"] = json!(format!("script/script.wasm 1 1 1 {seconds}"))
+    });
     pod
 }
 
@@ -43,8 +49,14 @@ fn twenty_runs_race_for_five_budgets() {
     const CEILING: usize = 5;
     let home = Home::new().with("policy.toml", &policy(CEILING as u32 + 1));
     let first = warm_up(&home);
-    assert!(first < 1.0, "the first run leaves less than {CEILING} budgets");
-    let home = home.with("networks.toml", "[local]\nproviders = 1\n[local.faults]\n0 = \"hang\"\n");
+    assert!(
+        first < 1.0,
+        "the first run leaves less than {CEILING} budgets"
+    );
+    let home = home.with(
+        "networks.toml",
+        "[local]\nproviders = 1\n[local.faults]\n0 = \"hang\"\n",
+    );
 
     let pods: Vec<Pod> = (0..RUNS).map(|_| pod(240)).collect();
     let mut runs: Vec<Running> = pods.iter().map(|pod| home.start_pod(pod, &[])).collect();
@@ -54,7 +66,9 @@ fn twenty_runs_race_for_five_budgets() {
     };
     let mut holders = 0;
     for run in &mut runs {
-        let event = run.wait_for(decided).expect("the run says whether it has its budget");
+        let event = run
+            .wait_for(decided)
+            .expect("the run says whether it has its budget");
         if event.text("text").contains("open: job 0: 1") {
             holders += 1;
         }
@@ -64,10 +78,16 @@ fn twenty_runs_race_for_five_budgets() {
     // The refused have ended by now or do so; the holders wait for their provider.
     runs.iter().for_each(|run| run.signal(Signal::INT));
     let ended: Vec<Ended> = runs.into_iter().map(Running::wait).collect();
-    let interrupted = ended.iter().filter(|ended| ended.code() == exit::INTERRUPTED).count();
+    let interrupted = ended
+        .iter()
+        .filter(|ended| ended.code() == exit::INTERRUPTED)
+        .count();
     assert!(interrupted >= CEILING, "{interrupted} were interrupted");
     for ended in &ended {
-        assert!([exit::INTERRUPTED, exit::POD_FAILED].contains(&ended.code()), "{ended}");
+        assert!(
+            [exit::INTERRUPTED, exit::POD_FAILED].contains(&ended.code()),
+            "{ended}"
+        );
         ended.expect_no_process_left();
     }
 
@@ -80,8 +100,11 @@ fn twenty_runs_race_for_five_budgets() {
 #[test]
 fn twenty_runs_spend_no_more_than_the_ceiling() {
     const CEILING: u32 = 2;
-    let prices = "[local.price]\nstart = \"0.3\"\ncpu-second = \"0.0001\"\nduration-second = \"0.0001\"\n";
-    let home = Home::new().with("policy.toml", &policy(CEILING)).with("networks.toml", prices);
+    let prices =
+        "[local.price]\nstart = \"0.3\"\ncpu-second = \"0.0001\"\nduration-second = \"0.0001\"\n";
+    let home = Home::new()
+        .with("policy.toml", &policy(CEILING))
+        .with("networks.toml", prices);
     let mut spent = warm_up(&home);
     assert!(spent >= 0.3, "{spent}");
 
@@ -99,5 +122,8 @@ fn twenty_runs_spend_no_more_than_the_ceiling() {
         }
     }
     assert!(done >= 1, "nobody got anything");
-    assert!(spent <= f64::from(CEILING), "{spent} GLM of {CEILING} were spent");
+    assert!(
+        spent <= f64::from(CEILING),
+        "{spent} GLM of {CEILING} were spent"
+    );
 }

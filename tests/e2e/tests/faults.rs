@@ -19,15 +19,27 @@ fn pod() -> Pod {
             "limits": { "memory": "64MiB", "time": "3m", "output": "16MiB", "files": 100, "log": "1MiB" },
         }),
     );
-    std::fs::copy(paths::template("hello-world").join("payload/date.zip"), pod.join("payload/date.zip")).unwrap();
-    pod.edit_recipe(|recipe| recipe["golem"]["exec"] = json!(format!("script/script.wasm 1 {TASKS} 5 3")));
+    std::fs::copy(
+        paths::template("hello-world").join("payload/date.zip"),
+        pod.join("payload/date.zip"),
+    )
+    .unwrap();
+    pod.edit_recipe(|recipe| {
+        recipe["golem"]["exec"] = json!(format!("script/script.wasm 1 {TASKS} 5 3"))
+    });
     pod
 }
 
 /// A network of so many providers, of which some are bad.
 fn network(providers: usize, faults: &[(usize, &str)]) -> Home {
-    let faults: String = faults.iter().map(|(provider, fault)| format!("{provider} = {fault}\n")).collect();
-    Home::new().with("networks.toml", &format!("[local]\nproviders = {providers}\n[local.faults]\n{faults}"))
+    let faults: String = faults
+        .iter()
+        .map(|(provider, fault)| format!("{provider} = {fault}\n"))
+        .collect();
+    Home::new().with(
+        "networks.toml",
+        &format!("[local]\nproviders = {providers}\n[local.faults]\n{faults}"),
+    )
 }
 
 /// All tasks are done and their files are whole.
@@ -50,11 +62,17 @@ fn who_failed(ended: &Ended) -> BTreeMap<String, BTreeSet<String>> {
         let task = event.json["task"].as_u64();
         match (event.text("what"), task) {
             ("task-started", Some(task)) => {
-                at_work.insert(task, event.json["provider"]["id"].as_str().unwrap().to_owned());
+                at_work.insert(
+                    task,
+                    event.json["provider"]["id"].as_str().unwrap().to_owned(),
+                );
             }
             ("task-retried" | "task-failed", Some(task)) => {
                 let provider = at_work.get(&task).cloned().unwrap_or_default();
-                failed.entry(event.text("failure").to_owned()).or_default().insert(provider);
+                failed
+                    .entry(event.text("failure").to_owned())
+                    .or_default()
+                    .insert(provider);
             }
             _ => {}
         }
@@ -74,8 +92,16 @@ fn one_of_three(fault: &str, kind: &str) {
     let bad = failed[kind].first().unwrap();
     for finished in ended.golem("task-finished") {
         let worker = &finished.json["worker"];
-        let started = ended.golem("worker-started").into_iter().find(|event| event.json["worker"] == *worker).unwrap();
-        assert_ne!(started.json["provider"]["id"], bad.as_str(), "the bad provider finished a task\n{ended}");
+        let started = ended
+            .golem("worker-started")
+            .into_iter()
+            .find(|event| event.json["worker"] == *worker)
+            .unwrap();
+        assert_ne!(
+            started.json["provider"]["id"],
+            bad.as_str(),
+            "the bad provider finished a task\n{ended}"
+        );
     }
 }
 
@@ -105,7 +131,10 @@ fn who_refuses_an_agreement_is_passed_over() {
     let ended = home.run_pod(&pod, &[]).expect(exit::OK);
     expect_done(&pod, &ended);
     assert!(!ended.golem("agreement-rejected").is_empty(), "{ended}");
-    assert!(ended.golem("task-retried").is_empty(), "no task was lost by it\n{ended}");
+    assert!(
+        ended.golem("task-retried").is_empty(),
+        "no task was lost by it\n{ended}"
+    );
 }
 
 #[test]
@@ -116,10 +145,21 @@ fn a_bill_that_was_not_agreed_is_not_paid() {
         let report = ended.report();
         let amount = |value: &serde_json::Value| value.as_str().unwrap().parse::<f64>().unwrap();
         let bills = ended.golem("agreement-terminated");
-        assert!(bills.iter().any(|bill| amount(&bill.json["claimed"]) > amount(&bill.json["accepted"])), "{ended}");
-        let accepted: f64 = bills.iter().map(|bill| amount(&bill.json["accepted"])).sum();
+        assert!(
+            bills
+                .iter()
+                .any(|bill| amount(&bill.json["claimed"]) > amount(&bill.json["accepted"])),
+            "{ended}"
+        );
+        let accepted: f64 = bills
+            .iter()
+            .map(|bill| amount(&bill.json["accepted"]))
+            .sum();
         assert!((amount(&report["cost"]) - accepted).abs() < 1e-9, "{ended}");
-        assert!(amount(&report["cost"]) <= amount(&report["budget"]), "{ended}");
+        assert!(
+            amount(&report["cost"]) <= amount(&report["budget"]),
+            "{ended}"
+        );
         expect_done(&pod, &ended.expect(exit::OK));
     }
 }
@@ -131,10 +171,17 @@ fn all_of_two(fault: &str, kind: &str) {
     let ended = home.run_pod(&pod, &[]).expect(exit::POD_FAILED);
     let output = ended.script_output();
     assert_eq!(output.matches("failed: task").count(), TASKS, "{ended}");
-    for line in output.lines().filter(|line| line.starts_with("failed: task")) {
+    for line in output
+        .lines()
+        .filter(|line| line.starts_with("failed: task"))
+    {
         assert!(line.contains(kind), "{kind} is not in {line:?}");
     }
-    assert!(pod.files("output").is_empty(), "part of a file is shown as whole: {:?}", pod.files("output"));
+    assert!(
+        pod.files("output").is_empty(),
+        "part of a file is shown as whole: {:?}",
+        pod.files("output")
+    );
     ended.expect_no_process_left();
 }
 

@@ -13,26 +13,44 @@ fn run(home: &Home, pod: &Pod, options: &[&str]) -> Ended {
 
 fn expect_date(ended: &Ended) {
     let output = ended.script_output();
-    let (_, date) = output.trim_end().split_once(" answers: ").unwrap_or_else(|| panic!("{ended}"));
-    assert!(date.contains(" UTC 20") && date.len() == "Sat Nov 21 07:15:29 UTC 2026".len(), "{date}");
+    let (_, date) = output
+        .trim_end()
+        .split_once(" answers: ")
+        .unwrap_or_else(|| panic!("{ended}"));
+    assert!(
+        date.contains(" UTC 20") && date.len() == "Sat Nov 21 07:15:29 UTC 2026".len(),
+        "{date}"
+    );
 }
 
 #[test]
 fn a_provider_tells_its_date_to_a_script_in_rust() {
-    let ended = Home::new().run_pod(&Pod::from_template("hello-world"), &[]).expect(exit::OK);
+    let ended = Home::new()
+        .run_pod(&Pod::from_template("hello-world"), &[])
+        .expect(exit::OK);
     expect_date(&ended);
     ended.expect_no_process_left();
 }
 
 #[test]
 fn a_provider_tells_its_date_to_a_script_in_javascript() {
-    expect_date(&Home::new().run_pod(&Pod::from_template("hello-world-js"), &[]).expect(exit::OK));
+    expect_date(
+        &Home::new()
+            .run_pod(&Pod::from_template("hello-world-js"), &[])
+            .expect(exit::OK),
+    );
 }
 
 #[test]
 fn a_script_is_compiled_once() {
     let (home, pod) = (Home::new(), Pod::from_template("hello-world"));
-    assert!(!home.run_pod(&pod, &[]).expect(exit::OK).events_of("compiling").is_empty());
+    assert!(
+        !home
+            .run_pod(&pod, &[])
+            .expect(exit::OK)
+            .events_of("compiling")
+            .is_empty()
+    );
     let again = home.run_pod(&pod, &[]).expect(exit::OK);
     assert!(again.events_of("compiling").is_empty(), "{again}");
     assert_eq!(again.children_in_role("compile").count(), 0);
@@ -42,9 +60,16 @@ fn a_script_is_compiled_once() {
 fn without_a_terminal_consent_comes_from_a_flag_and_is_remembered() {
     let (home, pod) = (Home::new(), Pod::from_template("hello-world"));
     let refused = run(&home, &pod, &[]).expect(exit::DENIED);
-    assert!(refused.children_in_role("runner").next().is_none(), "it was run all the same");
+    assert!(
+        refused.children_in_role("runner").next().is_none(),
+        "it was run all the same"
+    );
     let hint = refused.event("error").text("hint").to_owned();
-    let digest = hint.split_whitespace().skip_while(|word| !word.ends_with("--allow")).nth(1).unwrap_or_default();
+    let digest = hint
+        .split_whitespace()
+        .skip_while(|word| !word.ends_with("--allow"))
+        .nth(1)
+        .unwrap_or_default();
     let digest = digest.trim_end_matches('`').to_owned();
     assert!(hint.contains("--yes") && digest.len() == 64, "{hint}");
 
@@ -62,7 +87,11 @@ fn without_a_terminal_consent_comes_from_a_flag_and_is_remembered() {
 fn consent_is_for_one_component() {
     let (home, pod) = (Home::new(), Pod::from_template("hello-world"));
     run(&home, &pod, &["--yes"]).expect(exit::OK);
-    std::fs::write(pod.join("script/hello-world.wasm"), sovr_e2e::wasm::nothing()).unwrap();
+    std::fs::write(
+        pod.join("script/hello-world.wasm"),
+        sovr_e2e::wasm::nothing(),
+    )
+    .unwrap();
     run(&home, &pod, &[]).expect(exit::DENIED);
 }
 
@@ -70,7 +99,10 @@ fn consent_is_for_one_component() {
 fn what_is_not_a_pod_is_not_run() {
     let home = Home::new();
     let nowhere = home.start(["run", "/nonexistent", "--yes"]).wait();
-    assert!([exit::USAGE, exit::INVALID_POD].contains(&nowhere.code()), "{nowhere}");
+    assert!(
+        [exit::USAGE, exit::INVALID_POD].contains(&nowhere.code()),
+        "{nowhere}"
+    );
 
     let native = Pod::from_template("hello-world");
     native.edit_recipe(|recipe| recipe["golem"]["exec"] = json!("python3 script/hello.py"));
@@ -92,6 +124,9 @@ fn a_policy_is_a_ceiling_also_for_yes() {
     let pod = Pod::from_template("hello-world");
     let ended = home.run_pod(&pod, &[]).expect(exit::POD_FAILED);
     assert!(ended.golem("job-started").is_empty(), "{ended}");
-    assert!(ended.stderr.contains("denied") || ended.stdout().contains("denied"), "{ended}");
+    assert!(
+        ended.stderr.contains("denied") || ended.stdout().contains("denied"),
+        "{ended}"
+    );
     assert!(Path::new(ended.report()["audit"].as_str().unwrap()).exists());
 }

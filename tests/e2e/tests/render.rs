@@ -25,7 +25,12 @@ fn six_frames_on_several_providers_at_once() {
     assert_eq!(report["ending"], "completed");
     let tasks = report["tasks"].as_array().unwrap();
     assert_eq!(tasks.len(), FRAMES.len());
-    assert!(tasks.iter().all(|task| task["result"] == "accepted" && task["attempts"] == 1), "{tasks:#?}");
+    assert!(
+        tasks
+            .iter()
+            .all(|task| task["result"] == "accepted" && task["attempts"] == 1),
+        "{tasks:#?}"
+    );
     let (cost, budget) = (glm(&report["cost"]), glm(&report["budget"]));
     assert!(0.0 < cost && cost <= budget, "{cost} of {budget}");
     assert!(!pod.join("tmp").exists(), "the run's own files are gone");
@@ -45,7 +50,10 @@ fn frames_come_from_others_when_providers_are_bad() {
     let ended = home.run_pod(&pod, &SMALL).expect(exit::OK);
     expect_frames(&pod);
     expect_contact_sheet(&pod);
-    assert!(!ended.golem("task-retried").is_empty(), "no provider was bad\n{ended}");
+    assert!(
+        !ended.golem("task-retried").is_empty(),
+        "no provider was bad\n{ended}"
+    );
 }
 
 #[test]
@@ -58,7 +66,10 @@ fn the_original_spelling_does_the_same() {
     let recipe = pod.join("recipe.json");
     let arguments = ["--recipe", recipe.to_str().unwrap(), "--run", "--yes"];
     let ended = home.start(arguments).wait().expect(exit::OK);
-    assert_eq!(ended.stdout(), "2 frames in output/, all of them on output/contact-sheet.png\n");
+    assert_eq!(
+        ended.stdout(),
+        "2 frames in output/, all of them on output/contact-sheet.png\n"
+    );
     for frame in [0, 10] {
         expect_frame(&pod, frame);
     }
@@ -79,17 +90,30 @@ fn expect_frame(pod: &Pod, frame: u32) {
     let reference = Image::load(&paths::reference(&name)).unwrap();
     let size = |image: &Image| (image.width(), image.height());
     assert_eq!(size(&rendered), size(&reference), "{name}");
-    let difference: u64 = std::iter::zip(rendered.rgb(), reference.rgb()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    let difference: u64 = std::iter::zip(rendered.rgb(), reference.rgb())
+        .map(|(a, b)| u64::from(a.abs_diff(*b)))
+        .sum();
     let mean = difference as f64 / reference.rgb().len() as f64;
-    assert!(mean <= TOLERANCE, "{name} differs from its reference by {mean:.2} on average");
+    assert!(
+        mean <= TOLERANCE,
+        "{name} differs from its reference by {mean:.2} on average"
+    );
 }
 
 /// The contact sheet is the one that these frames make, each with its number.
 fn expect_contact_sheet(pod: &Pod) {
-    let frames: Vec<(Image, String)> =
-        FRAMES.iter().map(|frame| (load(pod, &format!("output_{frame}.png")), frame.to_string())).collect();
-    let tiles: Vec<Tile<'_>> = frames.iter().map(|(image, label)| Tile { image, label }).collect();
-    assert!(load(pod, "contact-sheet.png") == contact_sheet(&tiles).unwrap(), "the contact sheet is another");
+    let frames: Vec<(Image, String)> = FRAMES
+        .iter()
+        .map(|frame| (load(pod, &format!("output_{frame}.png")), frame.to_string()))
+        .collect();
+    let tiles: Vec<Tile<'_>> = frames
+        .iter()
+        .map(|(image, label)| Tile { image, label })
+        .collect();
+    assert!(
+        load(pod, "contact-sheet.png") == contact_sheet(&tiles).unwrap(),
+        "the contact sheet is another"
+    );
 }
 
 fn load(pod: &Pod, name: &str) -> Image {
@@ -115,7 +139,9 @@ fn expect_parallel(ended: &Ended) {
     let providers: BTreeSet<_> = work.iter().map(|(.., provider)| provider).collect();
     assert!(providers.len() >= 2, "only {providers:?} worked\n{ended}");
     let overlap = work.iter().any(|(start, end, provider)| {
-        work.iter().any(|(other_start, other_end, other)| other != provider && other_start < end && start < other_end)
+        work.iter().any(|(other_start, other_end, other)| {
+            other != provider && other_start < end && start < other_end
+        })
     });
     assert!(overlap, "no two providers worked at the same time\n{ended}");
 }

@@ -16,7 +16,9 @@ use sovr_broker::{Consent, Ending, Host, Nobody, Unobserved, interrupt};
 use sovr_capability::Home;
 use sovr_e2e::{Pod, wasm};
 use sovr_runtime::bindings::dfs::Location;
-use sovr_runtime::wire::{Call, FRAME_FROM_RUNNER, FRAME_TO_RUNNER, FromRunner, Note, RunEnd, ToRunner, VERSION};
+use sovr_runtime::wire::{
+    Call, FRAME_FROM_RUNNER, FRAME_TO_RUNNER, FromRunner, Note, RunEnd, ToRunner, VERSION,
+};
 use sovr_sandbox::{Role, frame};
 
 /// What a run is given; nothing here needs longer.
@@ -46,25 +48,101 @@ enum Ends {
 }
 
 const ABUSES: [Abuse; 19] = [
-    Abuse { name: "well_behaved", act: well_behaved, ends: Ends::Completed },
-    Abuse { name: "garbage", act: garbage, ends: Ends::Violation("not a message") },
-    Abuse { name: "claim_of_four_gigabytes", act: claim_of_four_gigabytes, ends: Ends::Violation("too large") },
-    Abuse { name: "frame_a_byte_too_large", act: frame_a_byte_too_large, ends: Ends::Violation("too large") },
-    Abuse { name: "half_a_frame", act: half_a_frame, ends: Ends::Broken },
-    Abuse { name: "unknown_message", act: unknown_message, ends: Ends::Violation("not a message") },
-    Abuse { name: "bytes_after_a_message", act: bytes_after_a_message, ends: Ends::Violation("not a message") },
-    Abuse { name: "list_of_four_billion", act: list_of_four_billion, ends: Ends::Violation("not a message") },
-    Abuse { name: "text_that_is_not_utf8", act: text_that_is_not_utf8, ends: Ends::Violation("not a message") },
-    Abuse { name: "call_before_ready", act: call_before_ready, ends: Ends::Violation("out of order") },
-    Abuse { name: "ready_twice", act: ready_twice, ends: Ends::Violation("out of order") },
-    Abuse { name: "another_version", act: another_version, ends: Ends::Violation("version") },
-    Abuse { name: "same_call_twice", act: same_call_twice, ends: Ends::Violation("another call") },
-    Abuse { name: "flood_of_calls", act: flood_of_calls, ends: Ends::Violation("calls at a time") },
-    Abuse { name: "handle_never_given", act: handle_never_given, ends: Ends::Completed },
-    Abuse { name: "flood_of_output", act: flood_of_output, ends: Ends::Limit("limits.log") },
-    Abuse { name: "silence_after_ready", act: silence_after_ready, ends: Ends::Limit("limits.time") },
-    Abuse { name: "deaf_to_answers", act: deaf_to_answers, ends: Ends::Violation("calls at a time") },
-    Abuse { name: "closed_without_a_word", act: closed_without_a_word, ends: Ends::Broken },
+    Abuse {
+        name: "well_behaved",
+        act: well_behaved,
+        ends: Ends::Completed,
+    },
+    Abuse {
+        name: "garbage",
+        act: garbage,
+        ends: Ends::Violation("not a message"),
+    },
+    Abuse {
+        name: "claim_of_four_gigabytes",
+        act: claim_of_four_gigabytes,
+        ends: Ends::Violation("too large"),
+    },
+    Abuse {
+        name: "frame_a_byte_too_large",
+        act: frame_a_byte_too_large,
+        ends: Ends::Violation("too large"),
+    },
+    Abuse {
+        name: "half_a_frame",
+        act: half_a_frame,
+        ends: Ends::Broken,
+    },
+    Abuse {
+        name: "unknown_message",
+        act: unknown_message,
+        ends: Ends::Violation("not a message"),
+    },
+    Abuse {
+        name: "bytes_after_a_message",
+        act: bytes_after_a_message,
+        ends: Ends::Violation("not a message"),
+    },
+    Abuse {
+        name: "list_of_four_billion",
+        act: list_of_four_billion,
+        ends: Ends::Violation("not a message"),
+    },
+    Abuse {
+        name: "text_that_is_not_utf8",
+        act: text_that_is_not_utf8,
+        ends: Ends::Violation("not a message"),
+    },
+    Abuse {
+        name: "call_before_ready",
+        act: call_before_ready,
+        ends: Ends::Violation("out of order"),
+    },
+    Abuse {
+        name: "ready_twice",
+        act: ready_twice,
+        ends: Ends::Violation("out of order"),
+    },
+    Abuse {
+        name: "another_version",
+        act: another_version,
+        ends: Ends::Violation("version"),
+    },
+    Abuse {
+        name: "same_call_twice",
+        act: same_call_twice,
+        ends: Ends::Violation("another call"),
+    },
+    Abuse {
+        name: "flood_of_calls",
+        act: flood_of_calls,
+        ends: Ends::Violation("calls at a time"),
+    },
+    Abuse {
+        name: "handle_never_given",
+        act: handle_never_given,
+        ends: Ends::Completed,
+    },
+    Abuse {
+        name: "flood_of_output",
+        act: flood_of_output,
+        ends: Ends::Limit("limits.log"),
+    },
+    Abuse {
+        name: "silence_after_ready",
+        act: silence_after_ready,
+        ends: Ends::Limit("limits.time"),
+    },
+    Abuse {
+        name: "deaf_to_answers",
+        act: deaf_to_answers,
+        ends: Ends::Violation("calls at a time"),
+    },
+    Abuse {
+        name: "closed_without_a_word",
+        act: closed_without_a_word,
+        ends: Ends::Broken,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -76,7 +154,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The peak of memory is the process's, so runs must not share it.
     arguments.test_threads = Some(1);
-    let trials = ABUSES.iter().map(|abuse| Trial::test(abuse.name, || run(abuse))).collect();
+    let trials = ABUSES
+        .iter()
+        .map(|abuse| Trial::test(abuse.name, || run(abuse)))
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -89,18 +170,26 @@ fn run(abuse: &Abuse) -> Result<(), Failed> {
     });
     let pod = Pod::from_component("abuse", &wasm::nothing(), capabilities);
     let home = sovr_e2e::Home::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let report = runtime.block_on(async {
         let host = Host::open(Home::at(home.path()))?;
         let loaded = host.load(&pod.path(), &[abuse.name.to_owned()])?;
         let decided = host.decide(host.examine(loaded).await?, Consent::Whatever, &mut Nobody)?;
         let (_interrupter, interrupt) = interrupt::pair();
-        let prepared = host.prepare(decided, &Unobserved, interrupt.clone()).await?;
+        let prepared = host
+            .prepare(decided, &Unobserved, interrupt.clone())
+            .await?;
         let (before, begun) = (peak_memory(), Instant::now());
         let report = host.run(prepared, Arc::new(Unobserved), interrupt).await?;
         let (took, grown) = (begun.elapsed(), peak_memory().saturating_sub(before));
         if took > TIME + LATEST {
-            return Err(Failed::from(format!("it took {took:?}: {:?}", report.ending)));
+            return Err(Failed::from(format!(
+                "it took {took:?}: {:?}",
+                report.ending
+            )));
         }
         if grown > MOST_GROWTH {
             return Err(Failed::from(format!("the broker grew by {grown} bytes")));
@@ -116,21 +205,36 @@ fn run(abuse: &Abuse) -> Result<(), Failed> {
         (Ends::Limit(expected), Ending::LimitHit { limit, .. }) => limit == expected,
         _ => false,
     };
-    if as_expected { Ok(()) } else { Err(format!("expected {:?}, got {:?}", abuse.ends, report.ending).into()) }
+    if as_expected {
+        Ok(())
+    } else {
+        Err(format!("expected {:?}, got {:?}", abuse.ends, report.ending).into())
+    }
 }
 
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse::<u64>()
+        .unwrap()
+        << 10
 }
 
 /// A child of this process in the role of a runner.
 fn runners() -> Option<String> {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     let all: String = children.collect();
-    let mut commands = all.split_ascii_whitespace().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok());
+    let mut commands = all
+        .split_ascii_whitespace()
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok());
     commands.find(|command| command.contains("runner"))
 }
 
@@ -173,8 +277,12 @@ fn misbehave() -> ExitCode {
     let entered = sovr_sandbox::enter().expect("the walls stand");
     let mut channel = Channel(entered.channel);
     let start = frame::read::<ToRunner>(&mut channel.0, FRAME_TO_RUNNER);
-    let Ok(Some(ToRunner::Start(start))) = start else { return ExitCode::FAILURE };
-    let abuse = ABUSES.iter().find(|abuse| Some(abuse.name) == start.args.get(1).map(String::as_str));
+    let Ok(Some(ToRunner::Start(start))) = start else {
+        return ExitCode::FAILURE;
+    };
+    let abuse = ABUSES
+        .iter()
+        .find(|abuse| Some(abuse.name) == start.args.get(1).map(String::as_str));
     (abuse.expect("an abuse is named").act)(&mut channel);
     ExitCode::SUCCESS
 }
@@ -183,7 +291,10 @@ fn well_behaved(channel: &mut Channel) {
     channel.ready();
     channel.call(7, Call::Pods);
     let answer = frame::read::<ToRunner>(&mut channel.0, FRAME_TO_RUNNER);
-    assert!(matches!(answer, Ok(Some(ToRunner::Answer { id: 7, .. }))), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(Some(ToRunner::Answer { id: 7, .. }))),
+        "{answer:?}"
+    );
     channel.send(&FromRunner::End(RunEnd::Completed));
     // A real runner waits here to be ended.
     let _ = channel.0.read(&mut [0; 1]);
@@ -226,7 +337,14 @@ fn unknown_message(channel: &mut Channel) {
 
 fn bytes_after_a_message(channel: &mut Channel) {
     channel.ready();
-    let message = frame::encode(&FromRunner::Call { id: 1, call: Call::Pods }, FRAME_FROM_RUNNER).unwrap();
+    let message = frame::encode(
+        &FromRunner::Call {
+            id: 1,
+            call: Call::Pods,
+        },
+        FRAME_FROM_RUNNER,
+    )
+    .unwrap();
     let mut body = message[4..].to_vec();
     body.push(0);
     channel.send_body(&body);
@@ -245,7 +363,11 @@ fn claim_in(channel: &mut Channel, call: Call, claim: &[u8]) {
 }
 
 fn list_of_four_billion(channel: &mut Channel) {
-    claim_in(channel, Call::CreatePod(String::new()), &[0xff, 0xff, 0xff, 0xff, 0x0f]);
+    claim_in(
+        channel,
+        Call::CreatePod(String::new()),
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    );
 }
 
 fn text_that_is_not_utf8(channel: &mut Channel) {
@@ -264,24 +386,46 @@ fn ready_twice(channel: &mut Channel) {
 }
 
 fn another_version(channel: &mut Channel) {
-    channel.send(&FromRunner::Ready { version: VERSION + 1 });
+    channel.send(&FromRunner::Ready {
+        version: VERSION + 1,
+    });
     channel.wait_for_ever();
 }
 
 /// All with one id, faster than they can be answered.
 fn same_call_twice(channel: &mut Channel) {
-    let mut frames = frame::encode(&FromRunner::Ready { version: VERSION }, FRAME_FROM_RUNNER).unwrap();
+    let mut frames =
+        frame::encode(&FromRunner::Ready { version: VERSION }, FRAME_FROM_RUNNER).unwrap();
     for _ in 0..8 {
-        frames.extend(frame::encode(&FromRunner::Call { id: 1, call: Call::Pods }, FRAME_FROM_RUNNER).unwrap());
+        frames.extend(
+            frame::encode(
+                &FromRunner::Call {
+                    id: 1,
+                    call: Call::Pods,
+                },
+                FRAME_FROM_RUNNER,
+            )
+            .unwrap(),
+        );
     }
     channel.send_raw(&frames);
     channel.wait_for_ever();
 }
 
 fn flood_of_calls(channel: &mut Channel) {
-    let mut frames = frame::encode(&FromRunner::Ready { version: VERSION }, FRAME_FROM_RUNNER).unwrap();
+    let mut frames =
+        frame::encode(&FromRunner::Ready { version: VERSION }, FRAME_FROM_RUNNER).unwrap();
     for id in 0..1000 {
-        frames.extend(frame::encode(&FromRunner::Call { id, call: Call::Pods }, FRAME_FROM_RUNNER).unwrap());
+        frames.extend(
+            frame::encode(
+                &FromRunner::Call {
+                    id,
+                    call: Call::Pods,
+                },
+                FRAME_FROM_RUNNER,
+            )
+            .unwrap(),
+        );
     }
     channel.send_raw(&frames);
     channel.wait_for_ever();
@@ -292,7 +436,16 @@ fn handle_never_given(channel: &mut Channel) {
     channel.ready();
     channel.call(1, Call::NextOutcome(4711));
     let answer = frame::read::<ToRunner>(&mut channel.0, FRAME_TO_RUNNER);
-    assert!(matches!(answer, Ok(Some(ToRunner::Answer { id: 1, result: Err(_) }))), "{answer:?}");
+    assert!(
+        matches!(
+            answer,
+            Ok(Some(ToRunner::Answer {
+                id: 1,
+                result: Err(_)
+            }))
+        ),
+        "{answer:?}"
+    );
     channel.send(&FromRunner::End(RunEnd::Completed));
     let _ = channel.0.read(&mut [0; 1]);
 }
@@ -312,7 +465,10 @@ fn silence_after_ready(channel: &mut Channel) {
 /// Asks again and again, one call at a time, and reads no answer.
 fn deaf_to_answers(channel: &mut Channel) {
     channel.ready();
-    let nowhere = Location { pod: "any".to_owned(), path: format!("/{}", "x".repeat(90)) };
+    let nowhere = Location {
+        pod: "any".to_owned(),
+        path: format!("/{}", "x".repeat(90)),
+    };
     for id in 0.. {
         channel.call(id, Call::Stat(nowhere.clone()));
         std::thread::sleep(Duration::from_millis(1));

@@ -17,7 +17,10 @@ use crate::table::{Align, Table};
 ///
 /// Every run writes a log before each effect; its lines are chained by digests, so that a change shows.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    list: List,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -80,7 +83,7 @@ struct Checked {
 pub(crate) fn audit(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let home = Home::from_environment()?;
     match &args.action {
-        None => list(&home, 20, output),
+        None => list(&home, args.list.limit, output),
         Some(Action::List(List { limit })) => list(&home, *limit, output),
         Some(Action::Show(Run { run })) => show(&home, &one(&home, run.as_deref())?, output),
         Some(Action::Verify(Verify { run: None })) => verify(&home, &runs(&home)?, output),

@@ -43,7 +43,7 @@ pub(crate) fn check(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let report = Report {
         pod: examined.loaded().pod().recipe().name.clone(),
         runnable: obstacles.is_empty(),
-        obstacles: obstacles.iter().map(ToString::to_string).collect(),
+        obstacles: obstacles.iter().map(in_words).collect(),
         findings: examined.loaded().findings().to_vec(),
         ungranted: examined.ungranted(),
         cut_by_policy: examined.narrowings().to_vec(),
@@ -60,6 +60,13 @@ pub(crate) fn check(args: &Args, output: Output) -> anyhow::Result<Exit> {
     } else {
         Exit::InvalidPod
     })
+}
+
+fn in_words(obstacle: &sovr_broker::Error) -> String {
+    match obstacle.hint() {
+        Some(hint) => format!("{obstacle}; {hint}"),
+        None => obstacle.to_string(),
+    }
 }
 
 fn render(survey: &Survey, report: &Report, output: Output) -> String {

@@ -123,11 +123,14 @@ fn state() -> Vec<Item> {
         Ok(home) => home,
         Err(error) => return vec![item("home", State::Missing, error)],
     };
-    let mut items: Vec<Item> = home
-        .directories()
-        .into_iter()
-        .map(|(name, path)| directory(name, path))
-        .collect();
+    let directories = home.directories();
+    let mut items: Vec<Item> = directories.map(|(name, path)| directory(name, path)).into();
+    // Preparing also checks that nobody else can get in; where all is made already it makes nothing new.
+    if directories.iter().all(|(_, path)| path.exists())
+        && let Err(error) = home.prepare()
+    {
+        items.push(item("safety", State::Missing, error));
+    }
     let path = home.policy();
     items.push(match Policy::load(&path) {
         Ok(_) if path.exists() => item("policy", State::Ok, path.display()),

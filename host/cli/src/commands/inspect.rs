@@ -142,12 +142,8 @@ fn render(survey: &Survey, output: Output) -> String {
     let explanation = examined.explanation();
     let names = |names: &[_]| names.iter().map(full_name).collect::<Vec<_>>();
     let producers = examination.producers.iter().map(|tool| {
-        format!(
-            "{} {} ({})",
-            tool.name.escaped(),
-            tool.version.escaped(),
-            tool.field.escaped()
-        )
+        let name = format!("{} {}", tool.name.escaped(), tool.version.escaped());
+        format!("{} ({})", name.trim_end(), tool.field.escaped())
     });
     for (heading, style, lines) in [
         ("It may, once you agree", STRONG, explanation.allowed),

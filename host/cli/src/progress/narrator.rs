@@ -95,9 +95,6 @@ impl Narrator {
 
     /// The pod's standard error stands behind a rule, so that it is not taken for words of ours.
     fn quote(&self, lines: &[u8]) {
-        if self.least > Weight::Notable {
-            return;
-        }
         let quoted: String = String::from_utf8_lossy(lines)
             .lines()
             .map(|line| format!("{:>LABELS$} {line}\n", "|"))
@@ -129,13 +126,10 @@ impl Observer for Narrator {
             }
             Event::Bar { bar, change } => {
                 if let Some(tally) = state.tallies.take(*bar, change) {
-                    let text = format!(
-                        "{} {} {}",
-                        tally.label.escaped(),
-                        tally.position(),
-                        tally.message.escaped()
-                    );
-                    let text = text.trim_end().to_owned();
+                    let mut text = format!("{} {}", tally.label.escaped(), tally.position());
+                    if !tally.message.is_empty() {
+                        text.push_str(&format!(": {}", tally.message.escaped()));
+                    }
                     self.say(&Line {
                         weight: Weight::Routine,
                         label: "progress",

@@ -29,6 +29,9 @@ pub(crate) struct Line {
     pub text: String,
 }
 
+/// Most characters of a stranger's explanation; what matters often stands at its end.
+const WORDS: usize = 1000;
+
 /// The line for an event; `board` is as it was before the event.
 pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
     use Weight::{Notable, Odd, Routine};
@@ -55,11 +58,11 @@ pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
         Event::Log {
             level: Level::Warn,
             message,
-        } => (Odd, "pod warns", message.escaped()),
+        } => (Odd, "pod warns", message.escaped_within(WORDS)),
         Event::Log {
             level: Level::Error,
             message,
-        } => (Odd, "pod error", message.escaped()),
+        } => (Odd, "pod error", message.escaped_within(WORDS)),
         Event::Denied { denial } => (Odd, "denied", denial.to_string()),
         Event::Copied {
             source,
@@ -110,7 +113,9 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
                 ),
             )
         }
-        Golem::NoProposalsConfirmed { explanation, .. } => (Odd, "waiting", explanation.escaped()),
+        Golem::NoProposalsConfirmed { explanation, .. } => {
+            (Odd, "waiting", explanation.escaped_within(WORDS))
+        }
         Golem::AgreementConfirmed { provider, .. } => (
             Routine,
             "worker",
@@ -124,7 +129,7 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
             format!(
                 "{} does not agree: {}",
                 name(provider).escaped(),
-                reason.escaped()
+                reason.escaped_within(WORDS)
             ),
         ),
         Golem::ActivityCreateFailed { worker, reason } => {
@@ -132,7 +137,10 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
             (
                 Odd,
                 "worker",
-                format!("{provider} cannot start the package: {}", reason.escaped()),
+                format!(
+                    "{provider} cannot start the package: {}",
+                    reason.escaped_within(WORDS)
+                ),
             )
         }
         Golem::WorkerStarted { provider, .. } => (
@@ -150,7 +158,7 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
             format!(
                 "{} is lost: {}",
                 name(provider).escaped(),
-                failure.escaped()
+                failure.escaped_within(WORDS)
             ),
         ),
         Golem::TaskStarted {
@@ -200,13 +208,17 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
             format!(
                 "{} goes to another provider: {}",
                 board.label(job, *task),
-                reason.escaped()
+                reason.escaped_within(WORDS)
             ),
         ),
         Golem::TaskFailed { task, reason, .. } => (
             Odd,
             "failed",
-            format!("{}: {}", board.label(job, *task), reason.escaped()),
+            format!(
+                "{}: {}",
+                board.label(job, *task),
+                reason.escaped_within(WORDS)
+            ),
         ),
         Golem::TaskRejected {
             task,
@@ -221,7 +233,11 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
             (
                 Odd,
                 "rejected",
-                format!("{}: {}{next}", board.label(job, *task), reason.escaped()),
+                format!(
+                    "{}: {}{next}",
+                    board.label(job, *task),
+                    reason.escaped_within(WORDS)
+                ),
             )
         }
         Golem::SpendingCutOff { worker, ceiling } => {
@@ -247,7 +263,7 @@ fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {
                 format!(
                     "{} for {provider} is not recorded: {}",
                     money(*cost),
-                    reason.escaped()
+                    reason.escaped_within(WORDS)
                 ),
             )
         }

@@ -115,7 +115,8 @@ fn doctor_names_every_wall() {
 fn empty_lists_are_lists() {
     let place = Place::new();
     for words in [
-        &["consent", "list", "--json"][..],
+        &["audit", "-n", "1", "--json"][..],
+        &["consent", "list", "--json"],
         &["audit", "--json"],
         &["audit", "verify", "--json"],
     ] {

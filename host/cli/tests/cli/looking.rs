@@ -1,7 +1,7 @@
 //! `check`, `inspect`, `doctor`: they tell, and neither run a pod nor agree to one.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::place::Place;
 
@@ -183,4 +183,16 @@ fn a_wrong_policy_stops_everything_that_needs_one() {
         assert!(given.stderr.contains("policy.toml"), "{given}");
     }
     assert_eq!(place.run(&["doctor"]).code, Some(5));
+}
+
+#[test]
+fn doctor_sees_a_home_that_others_can_enter() {
+    let place = Place::new();
+    place.template("hello-world");
+    assert_eq!(place.run(&["check", "hello-world"]).code, Some(0));
+    assert_eq!(place.run(&["doctor"]).code, Some(0));
+    fs::set_permissions(place.path("home/state"), fs::Permissions::from_mode(0o755)).unwrap();
+    let given = place.run(&["doctor"]);
+    assert_eq!(given.code, Some(5), "{given}");
+    assert!(given.stdout.contains("open to other users"), "{given}");
 }

@@ -84,6 +84,9 @@ async fn content_lies_under_its_reference_once_and_only_while_it_is_used() {
     // The same content again: what is replaced by itself is not superfluous.
     write(&dfs, "/a", b"foo").await.unwrap();
     assert_eq!(directory.files(), [foo]);
+    write(&dfs, "/a", b"").await.unwrap();
+    let empty = "b34ca8c22b9e982354f9c7f50b470d66db428d880c8a904d5fe4ec9713171526";
+    assert_eq!(directory.files(), [empty]);
     dfs.remove(&pod("data"), &path("/a")).await.unwrap();
     assert_eq!(directory.files(), [""; 0]);
 }

@@ -259,3 +259,84 @@ impl Partial for PartialMemory {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ends the activity when the last byte has been written.
+    struct Ending<'a>(&'a Gate, Arc<Mutex<bool>>);
+
+    impl Write for Ending<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.close();
+            Ok(())
+        }
+    }
+
+    impl Partial for Ending<'static> {
+        fn commit(self: Box<Self>) -> io::Result<()> {
+            *self.1.lock().unwrap() = true;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_arrived_when_the_activity_ends_is_not_committed() {
+        static GATE: Gate = Gate(Mutex::new(false));
+        let committed = Arc::new(Mutex::new(false));
+        let mut partial = Box::new(Ending(&GATE, Arc::clone(&committed)));
+        transfer(&mut &b"picture"[..], 7, &mut *partial, 7, &GATE, &|_, _| {}).unwrap();
+        let error = GATE.commit(partial).unwrap_err();
+        assert!(matches!(error, CopyError::Stopped), "{error}");
+        assert!(!*committed.lock().unwrap());
+    }
+
+    #[test]
+    fn exactly_the_stated_bytes_are_moved() {
+        let gate = Gate::default();
+        let moved = |content: &[u8], stated, most| {
+            let mut to = Vec::new();
+            let progress = Mutex::new(0);
+            transfer(
+                &mut &*content,
+                stated,
+                &mut to,
+                most,
+                &gate,
+                &|done, total| {
+                    assert_eq!(total, Some(stated));
+                    *progress.lock().unwrap() = done;
+                },
+            )
+            .map(|()| {
+                assert_eq!(*progress.lock().unwrap(), stated);
+                to
+            })
+            .map_err(|error| error.to_string())
+        };
+        assert_eq!(moved(b"picture", 7, 7).unwrap(), b"picture");
+        assert_eq!(moved(b"", 0, 0).unwrap(), b"");
+        for (content, stated, most, why) in [
+            (
+                &b"picture"[..],
+                7,
+                6,
+                "it is larger than the 6 bytes that are accepted",
+            ),
+            (b"pict", 7, 7, "it ended after 4 of 7 bytes"),
+            (
+                b"pictures",
+                7,
+                9,
+                "it goes on after the 7 bytes that were stated",
+            ),
+        ] {
+            assert_eq!(moved(content, stated, most).unwrap_err(), why);
+        }
+    }
+}

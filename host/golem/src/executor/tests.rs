@@ -765,3 +765,27 @@ async fn an_overcharging_provider_is_paid_nothing_beyond_its_due_and_not_asked_a
         assert!(refused > 0, "{fault:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bill_within_the_budget_but_beyond_the_time_that_passed_is_refused() {
+    let scene = Scene::new(1, faulty(&[(0, Fault::LieAboutUsage)]));
+    let run_ = open(&scene, job(1), Amount::glm(10)).await;
+    // Said to be 20 seconds, which is less than what is set aside when a worker begins.
+    run_.submit("a", vec![run("sleep", &["0.02"])]);
+    let outcome = run_.next().await;
+    assert!(outcome.results.is_ok());
+    let price = ProviderSettings::numbered(0).price;
+    let due = price.running_cost(crate::price::Usage::full_load(1, Duration::from_millis(20)));
+    assert_eq!(outcome.cost, due);
+    assert_eq!(run_.close(&scene).await.cost, Amount::ZERO);
+    let refused = run_.count(|event| {
+        matches!(
+            event,
+            Event::InvoiceReceived {
+                accepted: false,
+                ..
+            }
+        )
+    });
+    assert_eq!(refused, 1);
+}

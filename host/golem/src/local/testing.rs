@@ -83,7 +83,7 @@ impl Runtime for Stage {
         let mut code = 0;
         match program.as_str() {
             "echo" => play.stdout(format!("{}\n", args.join(" "))),
-            "sleep" => play.wait = Duration::from_secs(args[0].parse().unwrap()),
+            "sleep" => play.wait = Duration::from_secs_f64(args[0].parse().unwrap()),
             "fail" => {
                 play.events
                     .push_back(ProgramEvent::Stderr(b"sorry\n".to_vec()));

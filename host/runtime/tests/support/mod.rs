@@ -13,8 +13,9 @@ use sovr_runtime::wire::{Call, Directories, Note, Reply};
 /// Longer than any test should take on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How late after its deadline a process may be gone. The machine that runs tests is not idle.
-pub(crate) const LATE: Duration = Duration::from_millis(500);
+/// How late after its deadline a process may be gone. It takes a few milliseconds, but the machine that runs tests has
+/// other things to do; whether it is gone in time at all is what the tests ask.
+pub(crate) const LATE: Duration = Duration::from_millis(1500);
 
 /// A pod's directories, removed at the end.
 pub(crate) struct Pod {

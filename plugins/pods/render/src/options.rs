@@ -11,7 +11,7 @@ usage: render.wasm [--frames LIST] [--width N] [--height N] [--samples N]
                   where END is not included [0..60:10]
   --width N       in pixels [480]
   --height N      in pixels [360]
-  --samples N     paths for each pixel; more take longer and leave less noise [64]
+  --samples N     paths for each pixel; more take longer and leave less noise [32]
 ";
 
 /// More frames than this are taken for a slip: each becomes a task.
@@ -34,7 +34,7 @@ impl Options {
             frames: turn,
             width: 480,
             height: 360,
-            samples: 64,
+            samples: 32,
         };
         while let Some(argument) = parser.next()? {
             match argument {

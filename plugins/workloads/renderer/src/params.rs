@@ -31,7 +31,7 @@ impl Default for Params {
             frame: 0,
             width: 480,
             height: 360,
-            samples: 64,
+            samples: 32,
             seed: 0,
         }
     }

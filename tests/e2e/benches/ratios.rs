@@ -1,0 +1,315 @@
+//! What the program costs next to others that do the same, as ratios of one run on one machine. Absolute times say
+//! more about the machine.
+//!
+//! ```sh
+//! cargo install wasmtime-cli --version 48.0.8 --locked --root target/bench-tools
+//! cargo xtask guests
+//! cargo build --release
+//! cargo build --release --manifest-path plugins/Cargo.toml --package renderer --bin renderer
+//! cargo bench --package sovr-e2e                       # all; or: -- start, -- render, -- deadline
+//! ```
+//!
+//! The peer is installed for the bench only and nothing else uses it. Whatever is missing is said, and left out.
+//! Runs of the candidates alternate, so that a busy moment of the machine hits all of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sovr_e2e::{Home, Pod, exit, paths, wasm};
+
+/// Rounds of what takes milliseconds.
+const ROUNDS: usize = 40;
+/// Rounds of what takes many seconds.
+const LONG_ROUNDS: usize = 3;
+/// Deadlines that are waited for, per way of not ending.
+const DEADLINES: usize = 50;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    for (name, bench) in [
+        ("start", start as fn()),
+        ("render", render),
+        ("deadline", deadline),
+    ] {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            println!("\n{name}");
+            bench();
+        }
+    }
+}
+
+/// How long a program takes from its start to its end.
+fn time(command: &mut Command) -> Duration {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let begun = Instant::now();
+    let output = command.spawn().and_then(|child| child.wait_with_output());
+    let took = begun.elapsed();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    took
+}
+
+/// Medians of so many rounds, in each of which every candidate runs once. One round before does not count.
+fn medians(rounds: usize, candidates: &mut [Command]) -> Vec<Duration> {
+    let mut times = vec![Vec::new(); candidates.len()];
+    for round in 0..=rounds {
+        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
+            let took = time(candidate);
+            if round > 0 {
+                times.push(took);
+            }
+        }
+    }
+    times.iter_mut().map(|times| quantile(times, 0.5)).collect()
+}
+
+fn quantile(times: &mut [Duration], part: f64) -> Duration {
+    times.sort();
+    times[((times.len() - 1) as f64 * part).round() as usize]
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn line(what: &str, value: f64, aim: Option<(&str, bool)>) {
+    match aim {
+        Some((aim, met)) => {
+            println!(
+                "  {what:64} {value:9.2}   aim {aim}: {}",
+                if met { "met" } else { "MISSED" }
+            );
+        }
+        None => println!("  {what:64} {value:9.2}"),
+    }
+}
+
+fn at_most(what: &str, value: f64, aim: f64) {
+    line(what, value, Some((&format!("at most {aim}"), value <= aim)));
+}
+
+/// A warm start: code compiled, consent given.
+fn start() {
+    let home = Home::new();
+    // A program that any host of WASI runs: it looks at its environment, which is empty, and prints a word.
+    let plain = Pod::from_guest("environment", json!({}));
+    let hello = Pod::from_template("hello-world");
+    let mut candidates: Vec<Command> = [&plain, &hello]
+        .map(|pod| home.command(["run".as_ref(), pod.path().as_os_str(), "--yes".as_ref()]))
+        .into();
+    let mut python = Command::new("python3");
+    python.args(["-c", "pass"]);
+    candidates.push(python);
+    let precompiled = home.path().join("plain.cwasm");
+    let peer = peer(&paths::guest("environment"), &precompiled);
+    candidates.extend(peer);
+
+    let medians = medians(ROUNDS, &mut candidates);
+    let [plain, hello, python] = medians[..3] else {
+        unreachable!("three candidates are always there")
+    };
+    line("run, a plain script, ms", milliseconds(plain), None);
+    line(
+        "run hello-world (a provider, a package, money), ms",
+        milliseconds(hello),
+        None,
+    );
+    line("python3 -c pass, ms", milliseconds(python), None);
+    if let Some(peer) = medians.get(3) {
+        line(
+            "wasmtime run --allow-precompiled, the plain script, ms",
+            milliseconds(*peer),
+            None,
+        );
+        at_most(
+            "run / wasmtime, the same script",
+            plain.div_duration_f64(*peer),
+            1.5,
+        );
+        at_most(
+            "run hello-world / wasmtime",
+            hello.div_duration_f64(*peer),
+            1.5,
+        );
+    }
+    at_most(
+        "run, a plain script / python3",
+        plain.div_duration_f64(python),
+        0.3,
+    );
+    at_most(
+        "run hello-world / python3",
+        hello.div_duration_f64(python),
+        0.3,
+    );
+}
+
+/// `wasmtime` with a precompiled guest, if it is installed.
+fn peer(guest: &Path, precompiled: &Path) -> Option<Command> {
+    let wasmtime = paths::project().join("target/bench-tools/bin/wasmtime");
+    if !wasmtime.exists() {
+        println!(
+            "  {} is not there: see the head of this bench for how to install it",
+            wasmtime.display()
+        );
+        return None;
+    }
+    time(
+        Command::new(&wasmtime)
+            .arg("compile")
+            .arg(guest)
+            .arg("-o")
+            .arg(precompiled),
+    );
+    let mut command = Command::new(wasmtime);
+    command
+        .args(["run", "--allow-precompiled"])
+        .arg(precompiled);
+    Some(command)
+}
+
+/// Six frames on one and on two workers, and natively one after the other.
+fn render() {
+    const SIZE: [&str; 6] = ["--width", "400", "--height", "300", "--samples", "64"];
+    const FRAMES: [&str; 6] = ["0", "10", "20", "30", "40", "50"];
+    let home = Home::new();
+    let pods = [1, 2].map(|workers| {
+        let pod = Pod::from_template("render");
+        pod.edit_recipe(|recipe| recipe["capabilities"]["golem"]["max-workers"] = json!(workers));
+        pod
+    });
+    let native = native_renderer();
+    // Compiles everything once.
+    home.run_pod(
+        &pods[0],
+        &[
+            "--frames",
+            "0",
+            "--width",
+            "16",
+            "--height",
+            "12",
+            "--samples",
+            "1",
+        ],
+    )
+    .expect(exit::OK);
+
+    let mut times = [const { Vec::new() }; 3];
+    for _ in 0..LONG_ROUNDS {
+        for (pod, times) in pods.iter().zip(&mut times) {
+            let path = pod.path();
+            let words = [
+                "run".as_ref(),
+                path.as_os_str(),
+                "--yes".as_ref(),
+                "--".as_ref(),
+            ];
+            times.push(time(home.command(words).args(SIZE)));
+        }
+        if let Some(renderer) = &native {
+            let begun = Instant::now();
+            for frame in FRAMES {
+                let mut command = Command::new(renderer);
+                command
+                    .arg("--scene")
+                    .arg(paths::template("render").join("payload/scene.json"));
+                command
+                    .args(["--frame", frame])
+                    .args(SIZE)
+                    .arg("--output")
+                    .arg(home.path().join("native.png"));
+                time(&mut command);
+            }
+            times[2].push(begun.elapsed());
+        }
+    }
+    let [one, two] = [0, 1].map(|index| quantile(&mut times[index], 0.5));
+    line("one worker, s", one.as_secs_f64(), None);
+    line("two workers, s", two.as_secs_f64(), None);
+    let speed_up = one.div_duration_f64(two);
+    line(
+        "speed-up of two workers over one",
+        speed_up,
+        Some(("at least 1.8", speed_up >= 1.8)),
+    );
+    if !times[2].is_empty() {
+        let native = quantile(&mut times[2], 0.5);
+        line(
+            "native, one frame after the other, s",
+            native.as_secs_f64(),
+            None,
+        );
+        line("one worker / native", one.div_duration_f64(native), None);
+        line("two workers / native", two.div_duration_f64(native), None);
+    }
+}
+
+fn native_renderer() -> Option<PathBuf> {
+    let renderer = paths::project().join("plugins/target/release/renderer");
+    if !renderer.exists() {
+        println!(
+            "  {} is not there: see the head of this bench for how to build it",
+            renderer.display()
+        );
+        return None;
+    }
+    Some(renderer)
+}
+
+/// From the deadline until the process is gone, for a guest that computes, one that waits in the host, and one that
+/// does not even come to its `main`.
+fn deadline() {
+    const TIME: Duration = Duration::from_secs(1);
+    let guests = [
+        ("computes", fs::read(paths::guest("endless_loop")).unwrap()),
+        ("waits", fs::read(paths::guest("endless_sleep")).unwrap()),
+        ("starts", wasm::loop_in_start()),
+    ];
+    let mut all = Vec::new();
+    for (name, guest) in guests {
+        let (home, pod) = (
+            Home::new(),
+            Pod::from_component(name, &guest, json!({ "limits": { "time": "1s" } })),
+        );
+        home.run_pod(&pod, &[]).expect(exit::LIMIT);
+        let mut late: Vec<Duration> = (0..DEADLINES)
+            .map(|_| {
+                let ended = home.run_pod(&pod, &[]).expect(exit::LIMIT);
+                let begun = ended.event("started").at;
+                let gone = ended
+                    .children_in_role("runner")
+                    .filter_map(|runner| runner.gone)
+                    .max();
+                gone.expect("the runner was seen")
+                    .duration_since(begun)
+                    .saturating_sub(TIME)
+            })
+            .collect();
+        all.extend_from_slice(&late);
+        line(
+            &format!("a guest that {name}: deadline to process gone, p50, ms"),
+            milliseconds(quantile(&mut late, 0.5)),
+            None,
+        );
+    }
+    line("all: p50, ms", milliseconds(quantile(&mut all, 0.5)), None);
+    at_most(
+        "all: p99, ms",
+        milliseconds(quantile(&mut all, 0.99)),
+        100.0,
+    );
+}
