@@ -23,7 +23,8 @@ impl Observer for Unobserved {
     fn observe(&self, _: &Event) {}
 }
 
-/// One thing that happened. In JSON: an object with `event` and the fields of the variant.
+/// One thing that happened. In JSON: an object with `event` and the fields of the variant; times are seconds, amounts
+/// decimal strings in GLM.
 #[derive(Debug, Clone, Serialize)]
 #[serde(
     tag = "event",
@@ -99,6 +100,7 @@ pub enum Event {
     /// The user asked to stop; remote work is being ended.
     Cancelling {
         /// At most this long.
+        #[serde(serialize_with = "sovr_capability::units::as_seconds")]
         within: Duration,
     },
     /// The run is over.

@@ -75,6 +75,7 @@ pub struct TaskRow {
     /// The provider that worked on it last.
     pub provider: Option<Untrusted>,
     /// On the provider, last try.
+    #[serde(serialize_with = "sovr_capability::units::as_seconds")]
     pub time: Duration,
     /// All tries.
     pub cost: Amount,
@@ -118,6 +119,7 @@ pub struct Report {
     #[serde(flatten)]
     pub ending: Ending,
     /// Wall time of the script.
+    #[serde(serialize_with = "sovr_capability::units::as_seconds")]
     pub time: Duration,
     /// What providers were paid.
     pub cost: Amount,

@@ -101,7 +101,10 @@ impl From<FaultWord> for Fault {
 }
 
 /// The local network as the file at `path` wants it; without a file, as it is by default. Providers work in `scratch`.
-pub(crate) fn local(path: &Path, scratch: PathBuf) -> Result<local::Settings, SettingsError> {
+///
+/// # Errors
+/// When there is a file that cannot be used.
+pub fn local(path: &Path, scratch: PathBuf) -> Result<local::Settings, SettingsError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

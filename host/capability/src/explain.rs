@@ -125,6 +125,7 @@ fn dfs_lines(dfs: &Dfs, allowed: &mut Vec<String>, not_asked: &mut Vec<String>) 
             "share {}: whoever learns the reference can read them",
             list(&dfs.write)
         ));
+        allowed.push("add pods that others shared to your storage, and read them".to_owned());
     } else {
         not_asked.push("share your storage pods".to_owned());
     }
@@ -194,13 +195,14 @@ mod tests {
         });
         let words = explained(&section, "[dfs]\nshare = true");
         assert_eq!(
-            words.allowed[..6],
+            words.allowed[..7],
             [
                 "spend up to 10 GLM on Golem providers (subnet public), in up to 100 tasks, 3 providers at a time, 30m per job",
                 "send any of its own files to those providers and run there: renderer (payload/r.zip or image 9a9a9a9a9a9a)",
                 "read your storage pods in",
                 "make, read, change and empty your storage pods out",
                 "share out: whoever learns the reference can read them",
+                "add pods that others shared to your storage, and read them",
                 "see your environment variables LANG",
             ]
         );

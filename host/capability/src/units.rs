@@ -40,6 +40,15 @@ macro_rules! as_text {
 }
 pub(crate) use as_text;
 
+/// For `serde(serialize_with)`: a time as seconds with a fraction, the form in which every report has it.
+///
+/// # Errors
+/// When the serializer fails.
+pub fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    // Microseconds are finer than anything measured here, and keep the number short.
+    serializer.serialize_f64(time.as_micros() as f64 / 1e6)
+}
+
 /// Why a text is not a size or a span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not a {kind}: {problem}; write it {example}", quote(.text))]

@@ -226,6 +226,7 @@ pub enum Event {
         /// The worker.
         worker: u64,
         /// Time on the provider, this try.
+        #[serde(serialize_with = "sovr_capability::units::as_seconds")]
         time: Duration,
         /// All tries.
         cost: Amount,

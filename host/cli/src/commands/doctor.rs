@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 
 use serde::Serialize;
+use sovr_broker::settings;
 use sovr_capability::{Home, Policy};
 use sovr_sandbox::{Strength, Wall};
 
@@ -131,17 +132,26 @@ fn state() -> Vec<Item> {
     {
         items.push(item("safety", State::Missing, error));
     }
-    let path = home.policy();
-    items.push(match Policy::load(&path) {
-        Ok(_) if path.exists() => item("policy", State::Ok, path.display()),
-        Ok(_) => item(
-            "policy",
-            State::Ok,
-            format_args!("{} is absent, so the defaults hold", path.display()),
-        ),
-        Err(error) => item("policy", State::Missing, error),
-    });
+    items.push(file("policy", &home.policy(), Policy::load(&home.policy())));
+    let networks = settings::local(&home.networks(), home.work());
+    items.push(file("networks", &home.networks(), networks));
     items
+}
+
+/// A file that need not exist, and what came of reading it.
+fn file<T, E: std::fmt::Display>(name: &str, path: &Path, read: Result<T, E>) -> Item {
+    match read {
+        Ok(_) if path.exists() => item(name, State::Ok, path.display()),
+        Ok(_) => {
+            let shown = path.display();
+            item(
+                name,
+                State::Ok,
+                format_args!("{shown} is absent, so the defaults hold"),
+            )
+        }
+        Err(error) => item(name, State::Missing, error),
+    }
 }
 
 fn directory(name: &str, path: &Path) -> Item {

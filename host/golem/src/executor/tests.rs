@@ -789,3 +789,16 @@ async fn a_bill_within_the_budget_but_beyond_the_time_that_passed_is_refused() {
     });
     assert_eq!(refused, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_whose_bill_was_refused_is_not_asked_again() {
+    let scene = Scene::new(2, faulty(&[(0, Fault::LieAboutUsage)]));
+    let run_ = open(&scene, job(1), Amount::glm(10)).await;
+    run_.submit("a", vec![run("echo", &[])]);
+    assert_eq!(name(&run_.next().await), "alder");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(scene.network.open_agreements(), 0);
+    run_.submit("b", vec![run("echo", &[])]);
+    assert_eq!(name(&run_.next().await), "birch");
+    run_.close(&scene).await;
+}
