@@ -9,7 +9,7 @@ use sovr_capability::{Amount, Denial};
 use sovr_golem as golem;
 use sovr_runtime::bindings::{errors, golem as contract};
 
-/// Longest job or task timeout that is taken seriously; a longer one means "no timeout of its own".
+/// A longer timeout is taken for this one, so that adding it to an instant cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An `error.invalid` for a named field.

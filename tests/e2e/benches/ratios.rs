@@ -110,7 +110,7 @@ fn start() {
     let mut candidates: Vec<Command> = [&plain, &hello]
         .map(|pod| home.command(["run".as_ref(), pod.path().as_os_str(), "--yes".as_ref()]))
         .into();
-    let mut python = Command::new("python3");
+    let mut python = Command::new(python_itself());
     python.args(["-c", "pass"]);
     candidates.push(python);
     let precompiled = home.path().join("plain.cwasm");
@@ -155,6 +155,15 @@ fn start() {
         hello.div_duration_f64(python),
         0.3,
     );
+}
+
+/// The interpreter, and not a script that chooses one of several.
+fn python_itself() -> String {
+    let output = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run python3: {error}"));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// `wasmtime` with a precompiled guest, if it is installed.

@@ -76,8 +76,8 @@ impl WasiView for Guest {
 }
 
 async fn run(order: &Order, code: &File, parent: &Parent) -> Result<WorkEnd, WorkEnd> {
-    let engine =
-        engine::without_compiler().map_err(|error| broken(format!("cannot make the wasm engine: {error:#}")))?;
+    let engine = engine::without_compiler()
+        .map_err(|error| broken(format!("cannot make the wasm engine: {error:#}")))?;
     // SAFETY: the parent gives what its cache made or verified, and the cache compiles with this same engine.
     let component = unsafe { engine::load(&engine, code) }
         .map_err(|error| broken(format!("cannot load the compiled code: {error:#}")))?;
