@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -249,89 +248,4 @@ fn only_the_user_may_look_into_the_store() {
         fs::metadata(&root).unwrap().permissions().mode() & 0o777,
         0o700
     );
-}
-
-/// Where a process that [`processes_share_a_store`] starts finds the store, and its number.
-const STORE: &str = "SOVR_DFS_TEST_STORE";
-const NUMBER: &str = "SOVR_DFS_TEST_NUMBER";
-const PROCESSES: usize = 4;
-const ROUNDS: usize = 10;
-
-/// Several processes open a store that does not exist yet, and each writes, replaces and removes in it.
-#[test]
-fn processes_share_a_store() {
-    let directory = Directory::new();
-    let children: Vec<_> = (0..PROCESSES)
-        .map(|number| {
-            Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "local::tests::one_process_of_several",
-                    "--ignored",
-                ])
-                .env(STORE, directory.0.path())
-                .env(NUMBER, number.to_string())
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-    }
-
-    let dfs = directory.open(Caps::default());
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listed = runtime
-        .block_on(dfs.list(&pod("data"), &DfsPath::root()))
-        .unwrap();
-    assert_eq!(
-        listed.len(),
-        PROCESSES * ROUNDS + 1,
-        "one file per round, and the common one"
-    );
-    let last = format!("common {}", ROUNDS - 1);
-    assert!(directory.place(last.as_bytes()).exists());
-    assert_eq!(
-        directory.files().len(),
-        PROCESSES * ROUNDS + 1,
-        "no partial and no superfluous file"
-    );
-}
-
-/// Not a test of its own: the work of one process of [`processes_share_a_store`].
-#[tokio::test]
-#[ignore = "started by processes_share_a_store"]
-async fn one_process_of_several() {
-    let (Ok(store), Ok(number)) = (std::env::var(STORE), std::env::var(NUMBER)) else {
-        return;
-    };
-    let dfs = LocalDfs::open(store.as_ref(), &"alice".parse().unwrap(), Caps::default()).unwrap();
-    match dfs.create_pod(&pod("data")).await {
-        Ok(()) | Err(Error::PodExists { .. }) => {}
-        Err(error) => panic!("{error}"),
-    }
-    for round in 0..ROUNDS {
-        // All processes write and remove equal content under names of their own.
-        let scratch = format!("/scratch {number}");
-        write(&dfs, &scratch, b"scratch").await.unwrap();
-        dfs.read(&pod("data"), &path(&scratch)).await.unwrap();
-        dfs.remove(&pod("data"), &path(&scratch)).await.unwrap();
-        write(
-            &dfs,
-            &format!("/{number} {round}"),
-            format!("{number} {round}").as_bytes(),
-        )
-        .await
-        .unwrap();
-        write(&dfs, "/common", format!("common {round}").as_bytes())
-            .await
-            .unwrap();
-        dfs.read(&pod("data"), &path("/common")).await.unwrap();
-    }
 }
