@@ -94,8 +94,23 @@ impl Database {
             source: source.into(),
         })?;
         let mut database = Self { connection, path };
-        database.migrate()?;
+        if !database.is_current()? {
+            database.migrate()?;
+        }
         Ok(database)
+    }
+
+    /// Whether the schema is the one known here. Most often it is, and then opening writes nothing and waits for no
+    /// disk.
+    fn is_current(&self) -> Result<bool, StateError> {
+        self.connection
+            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+            .map(|found| found == MIGRATIONS.len() as i64)
+            .map_err(|source| StateError::Database {
+                doing: "read the version of the schema",
+                path: self.path.clone(),
+                source: source.into(),
+            })
     }
 
     fn migrate(&mut self) -> Result<(), StateError> {

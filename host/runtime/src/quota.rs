@@ -32,6 +32,10 @@ use crate::limits::Limit;
 /// Shortest time between two counts.
 pub const PACE: Duration = Duration::from_millis(25);
 
+/// In the beginning of a run the kernel is not asked for events and every [`PACE`] brings a count: closing an inotify
+/// descriptor waits for every processor, which takes longer than a brief run.
+const BRIEF: Duration = Duration::from_millis(250);
+
 /// Longest time between two counts.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -156,9 +160,15 @@ impl Drop for Watch {
 }
 
 async fn watch(counter: Counter, last: Reading) -> Limit {
-    let events = Events::open().map(Arc::new);
+    let started = Instant::now();
+    let mut asked = false;
+    let mut events = None;
     loop {
         let begun = Instant::now();
+        if !asked && started.elapsed() >= BRIEF {
+            asked = true;
+            events = Events::open().map(Arc::new);
+        }
         let (one, inotify) = (counter.clone(), events.clone());
         let counting = tokio::task::spawn_blocking(move || one.count(inotify.as_deref()));
         let Ok(count) = counting.await else {
@@ -171,7 +181,7 @@ async fn watch(counter: Counter, last: Reading) -> Limit {
         }
         tokio::time::sleep(PACE.max(begun.elapsed() * REST)).await;
         match &events {
-            _ if count.unlinked => {}
+            _ if count.unlinked || !asked => {}
             // Running out of time is as good a reason to count as an event.
             Some(events) => _ = tokio::time::timeout(HEARTBEAT, events.changed()).await,
             None => tokio::time::sleep(BLIND).await,
