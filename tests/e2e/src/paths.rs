@@ -68,6 +68,11 @@ pub fn template(name: &str) -> PathBuf {
     )
 }
 
+/// A pod template with its guests built from their sources, which the committed ones may lag behind.
+pub fn rebuilt(name: &str) -> PathBuf {
+    existing(guests().join("pods").join(name), "cargo xtask guests")
+}
+
 /// A reference picture.
 pub fn reference(name: &str) -> PathBuf {
     project().join("tests/e2e/reference").join(name)

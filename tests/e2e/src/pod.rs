@@ -18,11 +18,19 @@ pub struct Pod {
 impl Pod {
     /// A copy of a template, without what earlier runs of it left.
     pub fn from_template(template: &str) -> Pod {
+        Pod::copy_of(&paths::template(template), template)
+    }
+
+    /// The same with its guests built from their sources.
+    pub fn rebuilt(template: &str) -> Pod {
+        Pod::copy_of(&paths::rebuilt(template), template)
+    }
+
+    fn copy_of(source: &Path, name: &str) -> Pod {
         let pod = Pod {
             directory: temporary_directory("pod"),
-            name: template.to_owned(),
+            name: name.to_owned(),
         };
-        let source = paths::template(template);
         let root = pod.path();
         fs::create_dir(&root).unwrap();
         fs::copy(source.join("recipe.json"), root.join("recipe.json")).unwrap();

@@ -41,6 +41,14 @@ fn six_frames_on_several_providers_at_once() {
 }
 
 #[test]
+fn a_pod_built_from_its_sources_renders_the_same() {
+    let pod = Pod::rebuilt("render");
+    Home::new().run_pod(&pod, &SMALL).expect(exit::OK);
+    expect_frames(&pod);
+    expect_contact_sheet(&pod);
+}
+
+#[test]
 fn frames_come_from_others_when_providers_are_bad() {
     let home = Home::new().with(
         "networks.toml",
