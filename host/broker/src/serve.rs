@@ -85,7 +85,10 @@ pub(crate) async fn serve(
     drop(calls);
     let left = desk.objects.take_all();
     futures::future::join_all(left.iter().map(|object| object.end())).await;
+    drop(left);
     while endings.next().await.is_some() {}
+    // A provider that was being rented when its call was dropped is let go of by a task of its own.
+    desk.objects.over().await;
     Served { end, audit }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 use sovr_golem::Event as JobEvent;
 
+use crate::calls::Counted;
 use crate::event::{Event, Observer};
 use crate::gate::Gate;
 use crate::tally::Tally;
@@ -15,6 +16,8 @@ pub(crate) struct JobWatch {
     pub(crate) gate: Arc<Gate>,
     pub(crate) tally: Arc<Mutex<Tally>>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// A job keeps its watcher for as long as there is something to tell.
+    pub(crate) _alive: Counted,
 }
 
 impl sovr_golem::Observer for JobWatch {

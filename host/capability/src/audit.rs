@@ -26,6 +26,10 @@ pub const LINE_MAX: usize = 64 * 1024;
 /// Longest log. A run that would make it longer is refused its next call.
 pub const LOG_MAX: u64 = 256 * 1024 * 1024;
 
+/// The last part of a log, which new calls do not get: a guest that fills its log must not hide what the calls before
+/// came to, what they cost and how the run ended.
+pub const LOG_SPARE: u64 = 8 * 1024 * 1024;
+
 const SUFFIX: &str = ".jsonl";
 
 /// The log of one run, to be written. Lines of several threads follow each other whole.
@@ -124,7 +128,8 @@ impl Log {
     /// system: it survives the end of this process.
     ///
     /// # Errors
-    /// When it cannot be written. The effect must not follow then. Every later line fails as well.
+    /// When it cannot be written. The effect must not follow then. Every later line fails as well, unless the log is
+    /// only full: outcomes, notes and the end still find room.
     pub fn append(&self, kind: Kind, what: &str, detail: Value) -> io::Result<u64> {
         self.write(kind, what, None, detail)
     }
@@ -163,7 +168,11 @@ impl Log {
             prev: writer.prev,
         };
         let text = line.text()?;
-        writer.append(&text)?;
+        let most = match kind {
+            Kind::Allowed | Kind::Denied => LOG_MAX - LOG_SPARE,
+            _ => LOG_MAX,
+        };
+        writer.append(&text, most)?;
         Ok(line.seq)
     }
 }
@@ -189,10 +198,9 @@ impl Line {
 }
 
 impl Writer {
-    fn append(&mut self, text: &str) -> io::Result<()> {
+    fn append(&mut self, text: &str, most: u64) -> io::Result<()> {
         let line = format!("{text}\n");
-        if self.length + line.len() as u64 > LOG_MAX {
-            self.ended = Some("the run's audit log is full");
+        if self.length + line.len() as u64 > most {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
                 "the run's audit log is full",
@@ -551,6 +559,31 @@ mod tests {
         assert!(fs::metadata(log.path()).unwrap().len() < 4096);
         let line = read(&home, &run).unwrap().nth(1).unwrap().unwrap();
         assert_eq!(line.detail["too-long"]["bytes"], 6 * (1 << 20) + 2);
+    }
+
+    #[test]
+    fn a_guest_that_fills_the_log_does_not_hide_how_its_run_ended() {
+        let (_dir, home) = home();
+        let run = RunId::generate().unwrap();
+        let log = Log::create(&home, &run, Value::Null).unwrap();
+        let call = log
+            .append(Kind::Allowed, "golem.open", Value::Null)
+            .unwrap();
+        log.writer.lock().unwrap().length = LOG_MAX - LOG_SPARE;
+        for kind in [Kind::Denied, Kind::Allowed] {
+            let error = log.append(kind, "flood", Value::Null).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        }
+        log.outcome(call, "golem.open", Value::Null).unwrap();
+        log.append(Kind::Note, "golem.bill", Value::Null).unwrap();
+        log.close(Value::Null).unwrap();
+        let verified = verify(&home, &run).unwrap();
+        assert_eq!((verified.lines, verified.closed), (5, true));
+
+        let run = RunId::generate().unwrap();
+        let log = Log::create(&home, &run, Value::Null).unwrap();
+        log.writer.lock().unwrap().length = LOG_MAX;
+        assert!(log.append(Kind::Note, "note", Value::Null).is_err());
     }
 
     #[test]

@@ -29,6 +29,17 @@ pub struct Outcome {
     pub attempts: u32,
 }
 
+impl Outcome {
+    /// Bytes it takes in memory, by rough count.
+    pub(crate) fn size(&self) -> usize {
+        let contents = match &self.results {
+            Ok(results) => results.iter().map(StepResult::size).sum(),
+            Err(failure) => failure.reason.len() + failure.stdout.len() + failure.stderr.len(),
+        };
+        contents + self.label.len()
+    }
+}
+
 /// What was agreed for a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -70,6 +70,14 @@ pub struct StepResult {
     pub bytes: Option<Vec<u8>>,
 }
 
+impl StepResult {
+    /// Bytes it takes in memory, by rough count.
+    pub(crate) fn size(&self) -> usize {
+        let bytes = self.bytes.as_ref().map_or(0, Vec::len);
+        self.stdout.len() + self.stderr.len() + bytes
+    }
+}
+
 /// What happens on a provider while a batch runs there. Its commands are counted from 0.
 #[derive(Debug, Clone)]
 pub enum BatchEvent {

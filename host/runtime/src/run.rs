@@ -601,8 +601,10 @@ impl Conversation {
             }
             FromRunner::End(end) => {
                 end.check().map_err(violation)?;
+                // The order goes to the runner by another task, so its answer may be here before the order is noticed.
+                let cancelled = self.cancelled || matches!(*self.orders.borrow(), Order::Cancel);
                 match end {
-                    RunEnd::Cancelled if !self.cancelled => {
+                    RunEnd::Cancelled if !cancelled => {
                         out_of_order("that it was cancelled, which nobody asked for,")
                     }
                     RunEnd::Refused { .. } | RunEnd::Broken { .. } | RunEnd::Cancelled => {

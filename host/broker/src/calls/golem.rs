@@ -372,6 +372,7 @@ impl Desk {
             gate: Arc::clone(&self.gate),
             tally: Arc::clone(&self.tally),
             observer: Arc::clone(&self.observer),
+            _alive: self.objects.begin_job(),
         }
     }
 

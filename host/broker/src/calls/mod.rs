@@ -21,7 +21,7 @@ use crate::files::Files;
 use crate::gate::Gate;
 use crate::tally::Tally;
 
-pub(crate) use objects::Objects;
+pub(crate) use objects::{Counted, Objects};
 
 /// What the calls of one run work with.
 pub(crate) struct Desk {

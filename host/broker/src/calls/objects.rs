@@ -24,6 +24,8 @@ pub(crate) struct Objects {
     jobs: AtomicU64,
     /// Objects that the script let go of and that are being ended.
     ending: watch::Sender<usize>,
+    /// Jobs that are not over, those included that a call was still opening when its caller went away.
+    alive: watch::Sender<usize>,
 }
 
 /// A job or a rented provider.
@@ -136,7 +138,7 @@ impl Objects {
     /// Forgets an object that the script let go of; the answer ends it.
     pub(crate) fn let_go(&self, handle: Handle) -> Option<impl Future<Output = ()> + use<>> {
         let object = self.remove(handle)?;
-        let ending = Ending::new(&self.ending);
+        let ending = Counted::new(&self.ending);
         Some(async move {
             object.end().await;
             drop(ending);
@@ -152,6 +154,17 @@ impl Objects {
             .subscribe()
             .wait_for(|ending| *ending == 0)
             .await;
+    }
+
+    /// Counts a job as not over until the answer is dropped.
+    pub(super) fn begin_job(&self) -> Counted {
+        Counted::new(&self.alive)
+    }
+
+    /// Waits until every job is over: its agreements ended, its bills paid, the rest of its money released. To be called
+    /// when nobody holds or opens one any more. It ends because ending a job does.
+    pub(crate) async fn over(&self) {
+        let _ = self.alive.subscribe().wait_for(|alive| *alive == 0).await;
     }
 
     /// Forgets all objects, to be ended by the caller.
@@ -174,19 +187,19 @@ impl Objects {
     }
 }
 
-/// An object that is being ended.
-struct Ending(watch::Sender<usize>);
+/// One of those that are waited for.
+pub(crate) struct Counted(watch::Sender<usize>);
 
-impl Ending {
+impl Counted {
     fn new(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|ending| *ending += 1);
+        count.send_modify(|counted| *counted += 1);
         Self(count.clone())
     }
 }
 
-impl Drop for Ending {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.send_modify(|ending| *ending -= 1);
+        self.0.send_modify(|counted| *counted -= 1);
     }
 }
 

@@ -22,6 +22,11 @@ const MOST_ANSWERED: u64 = 4 << 20;
 const MOST_TEXT: usize = 4096;
 /// Most arguments of one program.
 const MOST_ARGS: usize = 256;
+/// Most bytes of all paths and words of one task or batch. They lie in memory while the task waits, and a run may have
+/// many tasks.
+const MOST_WORDS: usize = 64 << 10;
+/// What a path or word counts beside its text.
+const WORD: usize = 32;
 
 /// Steps whose words make sense.
 #[derive(Debug)]
@@ -59,6 +64,27 @@ impl ParsedStep {
             _ => 0,
         }
     }
+
+    /// Bytes that its paths and words take.
+    fn words(&self) -> usize {
+        let words: &[&str] = match self {
+            ParsedStep::Send {
+                source: here,
+                destination: there,
+            }
+            | ParsedStep::Download {
+                source: there,
+                destination: here,
+            } => &[here.as_str(), there],
+            ParsedStep::SendBytes { destination, .. } => &[destination],
+            ParsedStep::Run { program, args } => {
+                let args: usize = args.iter().map(|arg| WORD + arg.len()).sum();
+                return WORD + program.len() + args;
+            }
+            ParsedStep::DownloadBytes { source, .. } => &[source],
+        };
+        words.iter().map(|word| WORD + word.len()).sum()
+    }
 }
 
 /// Reads the steps; the error names the step and its field.
@@ -83,6 +109,15 @@ pub(super) fn parse(steps: Vec<Step>) -> Result<Parsed, Error> {
             "steps",
             format_args!(
                 "together they ask for {answered} bytes; at most {MOST_ANSWERED} are handed over, download files instead"
+            ),
+        ));
+    }
+    let words: usize = parsed.iter().map(ParsedStep::words).sum();
+    if words > MOST_WORDS {
+        return Err(invalid(
+            "steps",
+            format_args!(
+                "their paths and arguments take {words} bytes; at most {MOST_WORDS} are taken, pass more in a file"
             ),
         ));
     }

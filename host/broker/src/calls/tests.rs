@@ -1,15 +1,20 @@
 //! The calls of the contract against the gate, the tree, the ledger and the embedded storage, without a guest.
 
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use sovr_capability::ledger::Ceilings;
 use sovr_capability::{Amount, Capabilities, Home, Ledger, Policy, RunId, audit};
 use sovr_dfs::local::{Caps, LocalDfs};
 use sovr_golem::local::{LocalNetwork, Settings};
+use sovr_golem::network::{Market, NetworkError};
 use sovr_pod::{Quota, Tree};
 use sovr_runtime::bindings::dfs::Location;
-use sovr_runtime::bindings::golem::{Demand, DownloadBytes, Options, Step, Upload, UploadBytes};
+use sovr_runtime::bindings::golem::{
+    Demand, DownloadBytes, Options, RunCommand, Step, Upload, UploadBytes,
+};
 use sovr_runtime::code;
 use sovr_runtime::wire::Place;
 use tempfile::TempDir;
@@ -476,6 +481,57 @@ async fn a_job_that_was_let_go_of_makes_room_for_the_next() {
     assert!(matches!(next, Ok(Reply::Executor { .. })), "{next:?}");
 }
 
+/// A network on which publishing a demand takes some time.
+struct Slow(Arc<dyn Network>);
+
+impl Network for Slow {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn driver(&self) -> &str {
+        self.0.driver()
+    }
+
+    fn publish<'a, 'b, 'c>(
+        &'a self,
+        demand: &'b sovr_golem::Demand,
+    ) -> BoxFuture<'c, Result<Box<dyn Market>, NetworkError>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            self.0.publish(demand).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_was_being_rented_when_the_script_went_away_is_let_go_of_within_the_run() {
+    let mut run = run(golem());
+    run.desk.network = Arc::new(Slow(Arc::clone(&run.desk.network)));
+    let opening = run.desk.serve(Call::OpenActivity(options()));
+    let opening = tokio::time::timeout(Duration::from_millis(250), opening);
+    assert!(opening.await.is_err(), "it was rented at once");
+    run.desk.objects.over().await;
+    let finished = (audit::Kind::Note, "golem.job-finished".to_owned());
+    assert!(run.lines().contains(&finished), "{:?}", run.lines());
+    // Its money is back: the whole budget can be had again.
+    let all = Options {
+        budget: Some("1".to_owned()),
+        ..options()
+    };
+    let executor = match run.desk.serve(Call::OpenExecutor(all)).await {
+        Ok(Reply::Executor { executor, .. }) => executor,
+        other => panic!("{other:?}"),
+    };
+    run.desk.serve(Call::CloseExecutor(executor)).await.unwrap();
+    run.desk.objects.over().await;
+}
+
 #[tokio::test]
 async fn tasks_are_counted_and_their_paths_checked() {
     let run = run(golem());
@@ -523,6 +579,14 @@ async fn tasks_are_counted_and_their_paths_checked() {
     };
     invalid(submit(fetch(5)).await);
     invalid(submit(vec![send("payload/data", "/golem/work/x").remove(0); 65]).await);
+    // Each is within its own bounds; together they would fill the host's memory, task by task.
+    for args in [vec!["x".repeat(4096); 16], vec![String::new(); 256]] {
+        let command = Step::Run(RunCommand {
+            program: "/bin/tool".to_owned(),
+            args,
+        });
+        assert!(invalid(submit(vec![command; 64]).await).contains("paths and arguments"));
+    }
     submit(bytes(10)).await.unwrap();
     submit(send("payload/data", "/golem/work/x")).await.unwrap();
     assert_eq!(

@@ -22,6 +22,7 @@ pub(crate) mod container;
 pub(crate) mod copy;
 mod output;
 pub mod runtime;
+mod storage;
 
 use clock::Clock;
 use container::Container;
@@ -39,6 +40,10 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes of one file.
     pub file: u64,
+    /// Bytes of all files in the volumes together.
+    pub storage: u64,
+    /// Files and directories in the volumes.
+    pub files: u64,
     /// Bytes that a program may print.
     pub output: u64,
     /// Time of one program.
@@ -347,17 +352,23 @@ impl ExeUnit {
         teller: &Teller,
     ) -> Result<StepResult, Abort> {
         let doing = format!("cannot send {} to `{destination}`", source.describe());
-        let place = self
-            .deployment()?
-            .container
+        let container = &self.deployment()?.container;
+        let place = container
             .resolve_for_upload(&destination)
             .map_err(|error| self.transfer_error(doing.clone(), error))?;
-        let (gate, most, progress) = (
+        let left = storage::left(&container.volumes(), &self.limits).await;
+        let (gate, file, progress) = (
             Arc::clone(&self.gate),
             self.limits.file,
             teller.progress(index),
         );
-        blocking(move || copy::send(&*source, &place, most, &gate, &progress))
+        let send = move || {
+            // What it replaces makes room for it.
+            let replaced = place.open().map_or(0, |(_, length)| length);
+            let most = file.min(left.saturating_add(replaced));
+            copy::send(&*source, &place, most, &gate, &progress)
+        };
+        blocking(send)
             .await
             .map_err(|error| self.transfer_error(doing, error))?;
         Ok(StepResult::default())

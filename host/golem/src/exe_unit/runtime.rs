@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sovr_runtime::code::{self, CompileLimits, Purpose};
+use sovr_runtime::limits::Limit;
 use sovr_runtime::package::{Manifest, PackageLimits, unpack};
+use sovr_runtime::quota::Watch;
 use sovr_runtime::work::{Volume, Work, WorkEnd, WorkEvent, WorkLimits, WorkRequest};
 
-use super::Limits;
 use super::container::open_package_file;
+use super::{Limits, storage};
 
 /// Unpacks packages and runs programs. Errors are for people.
 #[async_trait]
@@ -102,6 +104,7 @@ impl Runtime for Children {
             .get_or_compile(&wasm, Purpose::Work, &CompileLimits::default())
             .await
             .map_err(|error| error.to_string())?;
+        let volumes = start.volumes.clone();
         let work = Work::start(WorkRequest {
             code: compiled.file,
             args: start.args,
@@ -116,16 +119,55 @@ impl Runtime for Children {
         })
         .await
         .map_err(|error| error.to_string())?;
-        Ok(Box::new(Child(work)))
+        Ok(Box::new(Child {
+            storage: Some(storage::watch(&volumes, &start.limits, Some(work.id()))),
+            work,
+            limits: start.limits,
+            exceeded: None,
+        }))
     }
 }
 
-struct Child(Work);
+struct Child {
+    work: Work,
+    /// Until the end of the program, or until it keeps too much.
+    storage: Option<Watch>,
+    limits: Limits,
+    /// What it kept too much of.
+    exceeded: Option<Limit>,
+}
+
+impl Child {
+    /// The next thing that happened. A program that keeps too much is killed, which is seen as its end.
+    async fn event(&mut self) -> Option<WorkEvent> {
+        if let Some(storage) = &mut self.storage {
+            let limit = tokio::select! {
+                biased;
+                limit = storage.exceeded() => limit,
+                event = self.work.next() => return event,
+            };
+            self.storage = None;
+            self.exceeded = Some(limit);
+            self.work.kill();
+        }
+        self.work.next().await
+    }
+}
 
 #[async_trait]
 impl Program for Child {
     async fn next(&mut self) -> Option<ProgramEvent> {
-        Some(match self.0.next().await? {
+        let event = self.event().await?;
+        if matches!(event, WorkEvent::End(_)) {
+            if let Some(storage) = self.storage.take() {
+                self.exceeded = storage.finish().await;
+            }
+            if let Some(limit) = &self.exceeded {
+                let reason = storage::exceeded(limit, &self.limits);
+                return Some(ProgramEvent::End(ProgramEnd::Stopped(reason)));
+            }
+        }
+        Some(match event {
             WorkEvent::Stdout(bytes) => ProgramEvent::Stdout(bytes),
             WorkEvent::Stderr(bytes) => ProgramEvent::Stderr(bytes),
             WorkEvent::End(end) => ProgramEvent::End(match end {

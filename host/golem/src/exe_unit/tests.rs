@@ -13,6 +13,8 @@ use crate::transfer::Bytes;
 const LIMITS: Limits = Limits {
     memory: 1 << 20,
     file: 1000,
+    storage: 1500,
+    files: 10,
     output: 1 << 20,
     time: Duration::from_secs(60),
 };
@@ -102,6 +104,29 @@ async fn transfers_say_what_was_wrong() {
         assert_eq!(failure.kind, FailureKind::TransferFailed);
         assert_eq!(failure.reason, reason);
     }
+}
+
+#[tokio::test]
+async fn many_files_that_are_small_enough_do_not_fill_the_disk() {
+    let send = |path: &str| Step::Send {
+        source: Arc::new(Bytes::new(vec![0; 700])),
+        destination: format!("/golem/work/{path}"),
+    };
+    let (_, end) = batch_of(
+        package(),
+        vec![send("a"), send("a"), send("b"), send("b"), send("c")],
+    )
+    .await;
+    let failure = end.unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.step),
+        (FailureKind::TransferFailed, Some(6))
+    );
+    assert!(
+        failure.reason.ends_with("the 100 bytes that are accepted"),
+        "{}",
+        failure.reason
+    );
 }
 
 #[tokio::test]

@@ -23,12 +23,18 @@ use crate::network::{NodeId, Provider};
 use crate::outcome::Outcome;
 use crate::step::StepResult;
 
+/// Bytes of outcomes that wait for `next` beyond which no further task is begun. Who does not ask for results must not
+/// fill the host's memory with them.
+const MOST_WAITING: usize = 32 << 20;
+
 pub(crate) struct Board {
     max_attempts: u32,
     entries: Vec<Entry>,
     /// Tasks that wait for a worker; those that failed before come first.
     waiting: VecDeque<u64>,
     outcomes: VecDeque<Outcome>,
+    /// Bytes in `outcomes`.
+    held: usize,
     /// Tasks that are neither waiting nor decided.
     running: usize,
     /// Why nothing is done any more.
@@ -106,6 +112,7 @@ impl Board {
             entries: Vec::new(),
             waiting: VecDeque::new(),
             outcomes: VecDeque::new(),
+            held: 0,
             running: 0,
             ended: None,
             observer,
@@ -153,8 +160,16 @@ impl Board {
         })
     }
 
+    /// Whether so many results wait for `next` that no task is begun before some are taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held >= MOST_WAITING
+    }
+
     /// The next task for this provider.
     pub(crate) fn take(&mut self, worker: u64, provider: &Provider) -> Option<Assignment> {
+        if self.is_full() {
+            return None;
+        }
         let position = self
             .waiting
             .iter()
@@ -193,7 +208,7 @@ impl Board {
         entry.state = State::Done { succeeded: true };
         let (cost, attempts) = (entry.cost, entry.attempts);
         let outcome = entry.outcome(end.task, Ok(results));
-        self.outcomes.push_back(outcome);
+        self.keep(outcome);
         self.observer.observe(&Event::TaskFinished {
             task: end.task,
             worker: end.worker,
@@ -210,10 +225,7 @@ impl Board {
         let Some(entry) = self.end_try(end) else {
             return;
         };
-        entry.tries.push(Try {
-            provider: end.provider.clone(),
-            failure: failure.clone(),
-        });
+        entry.tried(end.provider.clone(), failure.clone());
         match ended {
             Some(reason) => self.fail(end.task, reason),
             None => self.try_again(end.task, failure),
@@ -253,6 +265,7 @@ impl Board {
     /// The next decided task.
     pub(crate) fn next(&mut self) -> Option<Outcome> {
         let outcome = self.outcomes.pop_front()?;
+        self.held = self.held.saturating_sub(outcome.size());
         if let Some(entry) = self.entry_mut(outcome.task) {
             entry.state = match &outcome.results {
                 Ok(_) => State::Asked,
@@ -269,7 +282,9 @@ impl Board {
     }
 
     pub(crate) fn accept(&mut self, task: u64) -> Result<(), ExecutorError> {
-        self.judged(task, "accepted")?.state = State::Accepted;
+        let entry = self.judged(task, "accepted")?;
+        entry.state = State::Accepted;
+        entry.forget();
         self.observer.observe(&Event::TaskAccepted { task });
         Ok(())
     }
@@ -291,6 +306,9 @@ impl Board {
             retry,
         });
         if !retry {
+            if let Some(entry) = self.entry_mut(task) {
+                entry.forget();
+            }
             return Ok(());
         }
         let failure = Failure::new(
@@ -298,10 +316,7 @@ impl Board {
             format!("its result was rejected: {reason}"),
         );
         if let (Some(provider), Some(entry)) = (provider, self.entry_mut(task)) {
-            entry.tries.push(Try {
-                provider,
-                failure: failure.clone(),
-            });
+            entry.tried(provider, failure.clone());
         }
         match ended {
             Some(reason) => self.fail(task, reason),
@@ -405,8 +420,15 @@ impl Board {
             reason: failure.reason.as_str().into(),
         };
         let outcome = entry.outcome(task, Err(failure));
-        self.outcomes.push_back(outcome);
+        entry.forget();
+        self.keep(outcome);
         self.observer.observe(&event);
+    }
+
+    /// Keeps an outcome until `next` asks for it.
+    fn keep(&mut self, outcome: Outcome) {
+        self.held = self.held.saturating_add(outcome.size());
+        self.outcomes.push_back(outcome);
     }
 
     fn entry(&self, task: u64) -> Option<&Entry> {
@@ -419,6 +441,29 @@ impl Board {
 }
 
 impl Entry {
+    /// Remembers a failed try. What programs printed is of use only for the last one.
+    fn tried(&mut self, provider: Provider, failure: Failure) {
+        self.forget_prints();
+        self.tries.push(Try { provider, failure });
+    }
+
+    /// Lets go of what only another try would need: a job may have many tasks, and files given as bytes lie in memory.
+    fn forget(&mut self) {
+        self.forget_prints();
+        self.task = Arc::new(Task {
+            label: self.task.label.clone(),
+            steps: Vec::new(),
+            timeout: None,
+        });
+    }
+
+    fn forget_prints(&mut self) {
+        for attempt in &mut self.tries {
+            attempt.failure.stdout = String::new();
+            attempt.failure.stderr = String::new();
+        }
+    }
+
     fn outcome(&self, task: u64, results: Result<Vec<StepResult>, Failure>) -> Outcome {
         Outcome {
             task,
@@ -448,6 +493,7 @@ fn may_be_the_tasks(kind: FailureKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::Step;
 
     fn provider(number: u8) -> Provider {
         Provider {
@@ -631,6 +677,75 @@ mod tests {
         }
         assert_eq!(labels, ["waiting", "rejected", "late", "running"]);
         assert!(board.is_decided());
+    }
+
+    #[test]
+    fn results_that_nobody_takes_do_not_pile_up() {
+        let mut board = board(1);
+        let provider = provider(1);
+        let result = || StepResult {
+            bytes: Some(vec![0; 1 << 20]),
+            ..StepResult::default()
+        };
+        let mut done = 0;
+        loop {
+            board.submit(task("greedy"));
+            let Some(Assignment { id, .. }) = board.take(0, &provider) else {
+                break;
+            };
+            board.done(&end(id, &provider), vec![result(), result()]);
+            done += 1;
+        }
+        assert_eq!(done, MOST_WAITING / (2 << 20));
+        assert!(board.is_full() && board.waiting().next().is_some());
+
+        board.next().unwrap();
+        assert!(!board.is_full() && board.take(0, &provider).is_some());
+        while board.next().is_some() {}
+        assert_eq!(board.held, 0);
+    }
+
+    #[test]
+    fn a_decided_task_holds_neither_its_files_nor_what_was_printed() {
+        let steps = || {
+            vec![Step::Send {
+                source: Arc::new(crate::transfer::Bytes::new(vec![0; 10])),
+                destination: "/golem/work/x".to_owned(),
+            }]
+        };
+        let mut board = board(2);
+        let (a, b) = (provider(1), provider(2));
+        for label in ["accepted", "rejected", "failed"] {
+            board.submit(Task {
+                steps: steps(),
+                ..task(label)
+            });
+        }
+        for id in 0..2 {
+            board.take(0, &a).unwrap();
+            board.done(&end(id, &a), Vec::new());
+            board.next().unwrap();
+        }
+        board.accept(0).unwrap();
+        board.reject(1, "blurred", false).unwrap();
+        for provider in [&a, &b] {
+            board.take(0, provider).unwrap();
+            let printed = Failure {
+                stdout: "talk".to_owned(),
+                ..failure(FailureKind::CommandFailed)
+            };
+            board.failed(&end(2, provider), printed);
+        }
+        assert_eq!(board.next().unwrap().results.unwrap_err().stdout, "talk");
+        for entry in &board.entries {
+            assert!(entry.task.steps.is_empty(), "{}", entry.task.label);
+            assert!(
+                entry
+                    .tries
+                    .iter()
+                    .all(|attempt| attempt.failure.stdout.is_empty())
+            );
+        }
     }
 
     #[test]

@@ -157,6 +157,13 @@ impl Driver {
             }
         }
 
+        // The next result that is taken brings us here again.
+        if state.board.is_full() {
+            if decided {
+                shared.tell();
+            }
+            return None;
+        }
         let now = Instant::now();
         let collecting = self.collecting.filter(|end| *end > now);
         // A worker that is free, or will be when it is ready, will come to one of the tasks.

@@ -154,7 +154,9 @@ impl Shared {
                 state.memory.worked(provider);
                 Next::Task(assignment)
             }
-            None if state.board.waiting().next().is_some() => Next::NotForYou,
+            None if !state.board.is_full() && state.board.waiting().next().is_some() => {
+                Next::NotForYou
+            }
             None => Next::Nothing,
         }
     }

@@ -227,6 +227,29 @@ async fn a_closed_job_can_be_asked_again_and_takes_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_script_that_takes_no_results_gets_no_more_of_them_made() {
+    const TASKS: usize = 24;
+    let scene = Scene::new(2, Faults::new());
+    let run_ = open(&scene, job(2), Amount::glm(10)).await;
+    for number in 0..TASKS {
+        // 64 KiB are kept of each step, so eight tasks are as much as is held.
+        run_.submit(&number.to_string(), vec![run("flood", &[]); 64]);
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let begun = run_.count(|event| matches!(event, Event::TaskStarted { .. }));
+    assert!((8..=9).contains(&begun), "{begun}");
+    let outcomes = run_.all().await;
+    assert_eq!(outcomes.len(), TASKS);
+    assert!(outcomes.iter().all(|outcome| kind(outcome).is_none()));
+
+    for number in 0..TASKS {
+        run_.submit(&number.to_string(), vec![run("flood", &[]); 64]);
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    run_.close(&scene).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn set_up_is_done_once_per_worker_and_again_on_the_next_provider() {
     let scene = Scene::new(2, faulty(&[(0, Fault::Vanish)]));
     let mut job = job(1);

@@ -21,6 +21,9 @@ use crate::step::{BatchEvent, Command};
 /// Longest time of one program. Callers have timeouts of their own; this ends what nobody ends.
 const PROGRAM: Duration = Duration::from_secs(24 * 3600);
 
+/// Files and directories that an activity may keep.
+const FILES: u64 = 100_000;
+
 /// Bytes that one program may print.
 const OUTPUT: u64 = 16 << 20;
 
@@ -121,6 +124,8 @@ impl LocalActivity {
         let limits = Limits {
             memory: node.settings.memory,
             file: node.settings.storage,
+            storage: node.settings.storage,
+            files: FILES,
             output: OUTPUT,
             time: PROGRAM,
         };

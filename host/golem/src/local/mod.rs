@@ -83,7 +83,7 @@ pub struct ProviderSettings {
     pub threads: u32,
     /// Memory of a program, in bytes.
     pub memory: u64,
-    /// Bytes of one file.
+    /// Bytes of an activity's files together.
     pub storage: u64,
     /// Agreements at the same time.
     pub capacity: usize,

@@ -36,7 +36,8 @@ pub(crate) const MOUNT: &str = "/golem/work";
 /// - `hang` computes for ever;
 /// - `toil` computes for a good part of a second;
 /// - `cat` prints the file `/golem/work/file`;
-/// - `make` makes the file `/golem/work/out` with the text `a picture`.
+/// - `make` makes the file `/golem/work/out` with the text `a picture`;
+/// - `hoard` makes twenty files of 32 KiB and then computes for ever.
 pub(crate) fn package() -> Vec<u8> {
     let programs = [
         ("print", module(b"hello\n", &write(&[I::I32Const(1)], 6))),
@@ -54,6 +55,7 @@ pub(crate) fn package() -> Vec<u8> {
         ("toil", module(b"", &toil())),
         ("cat", module(b"file", &cat(4))),
         ("make", module(b"a pictureout", &make(9, 3))),
+        ("hoard", module(b"A", &hoard())),
     ];
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
@@ -177,6 +179,29 @@ fn make(content: i32, path: i32) -> Vec<I<'static>> {
     [
         open(DATA + content, path, CREATE_AND_TRUNCATE, RIGHT_TO_WRITE),
         write(&load(FD), content),
+    ]
+    .concat()
+}
+
+/// The data is the name of the next file.
+fn hoard() -> Vec<I<'static>> {
+    const CREATE_AND_TRUNCATE: i32 = 9;
+    const RIGHT_TO_WRITE: i64 = 64;
+    const LAST: i32 = 'A' as i32 + 20;
+    let next = [load(DATA), vec![I::I32Const(1), I::I32Add]].concat();
+    [
+        vec![I::Loop(wasm_encoder::BlockType::Empty)],
+        load(DATA),
+        vec![
+            I::I32Const(LAST),
+            I::I32LtU,
+            I::If(wasm_encoder::BlockType::Empty),
+        ],
+        open(DATA, 1, CREATE_AND_TRUNCATE, RIGHT_TO_WRITE),
+        describe(BUFFER, &constants(&[32 << 10])),
+        move_data(FD_WRITE, &load(FD)),
+        store(DATA, &next),
+        vec![I::End, I::Br(0), I::End],
     ]
     .concat()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sovr_capability::ledger::{Account, Ceilings};
 use sovr_capability::{Amount, Home, Ledger, Reservation, RunId};
-use sovr_golem::local::{Fault, Faults};
+use sovr_golem::local::{Fault, Faults, ProviderSettings};
 use sovr_golem::transfer::Bytes;
 use sovr_golem::{
     BatchEvent, Event, Executor, FailureKind, Job, Outcome, Rental, Step, Strategy, Task,
@@ -35,6 +35,9 @@ pub(crate) fn tests() -> Vec<Test> {
         }),
         ("a_rental_that_is_dropped_ends", || {
             run_test(dropped_rental())
+        }),
+        ("a_program_that_fills_the_disk_is_stopped", || {
+            run_test(hoard())
         }),
     ]
 }
@@ -363,5 +366,36 @@ async fn dropped_rental() {
     }
     let spent = money.account.spent().unwrap();
     money.assert_spent(spent, budget);
+    scene.wait_until_empty().await.unwrap();
+}
+
+async fn hoard() {
+    let provider = ProviderSettings {
+        storage: 400 << 10,
+        ..ProviderSettings::numbered(0)
+    };
+    let scene = Scene::with(vec![provider], Faults::new());
+    let budget = Amount::glm(1);
+    let money = Money::new(budget);
+    let (executor, _) = open(&scene, job(1), &money, budget).await;
+    let begun = Instant::now();
+    executor
+        .submit(task("hoard", vec![program("hoard")], Some(60)))
+        .unwrap();
+    let outcome = executor.next().await.unwrap().unwrap();
+    let failure = outcome.results.unwrap_err();
+    assert!(
+        failure
+            .reason
+            .contains("it keeps more than 409600 bytes of files"),
+        "{}",
+        failure.reason
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        begun.elapsed()
+    );
+    executor.close().await;
     scene.wait_until_empty().await.unwrap();
 }
