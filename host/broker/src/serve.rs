@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use sovr_capability::Untrusted;
 use sovr_runtime::bindings::log::Level as WireLevel;
-use sovr_runtime::run::{End, Event as RunEvent, Runner};
+use sovr_runtime::run::{End, Event as RunEvent, Runner, Violation};
 use sovr_runtime::wire::{BarChange as WireBar, Note};
 
 use crate::calls::Desk;
@@ -51,6 +51,10 @@ pub(crate) async fn serve(
             event = runner.next() => match event {
                 Some(RunEvent::Ready) => {}
                 Some(RunEvent::Call { id, call }) => {
+                    if let Some(handle) = desk.never_given(&call) {
+                        control.condemn(Violation::UnknownHandle(handle));
+                        continue;
+                    }
                     let control = control.clone();
                     calls.push(async move {
                         let result = desk.serve(call).await;

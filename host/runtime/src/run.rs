@@ -174,7 +174,7 @@ pub enum Violation {
     /// More calls than may wait.
     #[error("made more than {max} calls at a time", max = CALLS_IN_FLIGHT)]
     TooManyCalls,
-    /// A handle that the broker never gave, or an object that is closed.
+    /// A handle that the broker never gave.
     #[error("used the handle {0}, which it was not given")]
     UnknownHandle(Handle),
 }

@@ -14,7 +14,7 @@ use sovr_capability::ledger::Account;
 use sovr_dfs::Dfs;
 use sovr_golem::Network;
 use sovr_runtime::bindings::errors::Error;
-use sovr_runtime::wire::{Call, Note, Reply};
+use sovr_runtime::wire::{Call, Handle, Note, Place, Reply};
 
 use crate::event::Observer;
 use crate::files::Files;
@@ -38,6 +38,15 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// A handle in the call that this run was never given. No script can make its runner say one; whoever says it is
+    /// not our runner any more.
+    pub(crate) fn never_given(&self, call: &Call) -> Option<Handle> {
+        handles(call)
+            .into_iter()
+            .flatten()
+            .find(|handle| !self.objects.gave(*handle))
+    }
+
     /// Serves one call. May be dropped while it waits; the audit log says so then.
     pub(crate) async fn serve(&self, call: Call) -> Result<Reply, Error> {
         match call {
@@ -89,6 +98,41 @@ impl Desk {
             Note::DropExecutor(handle) | Note::DropActivity(handle) => self.objects.let_go(*handle),
             _ => None,
         }
+    }
+}
+
+/// The handles that a call names.
+fn handles(call: &Call) -> [Option<Handle>; 2] {
+    let of_place = |place: &Place| match place {
+        Place::Provider { activity, .. } => Some(*activity),
+        Place::Workspace(_) | Place::Dfs(_) => None,
+    };
+    match call {
+        Call::Copy {
+            source,
+            destination,
+        } => [of_place(source), of_place(destination)],
+        Call::OnWorkerStart { executor, .. }
+        | Call::Submit { executor, .. }
+        | Call::NextOutcome(executor)
+        | Call::Accept { executor, .. }
+        | Call::Reject { executor, .. }
+        | Call::CloseExecutor(executor) => [Some(*executor), None],
+        Call::Exec { activity, .. } | Call::NextEvent(activity) | Call::CloseActivity(activity) => {
+            [Some(*activity), None]
+        }
+        Call::OpenExecutor(_)
+        | Call::OpenActivity(_)
+        | Call::Pods
+        | Call::List(_)
+        | Call::Stat(_)
+        | Call::Read { .. }
+        | Call::Write { .. }
+        | Call::MakeDirectory(_)
+        | Call::Remove(_)
+        | Call::CreatePod(_)
+        | Call::Share(_)
+        | Call::Receive(_) => [None, None],
     }
 }
 

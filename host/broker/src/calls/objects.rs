@@ -126,6 +126,11 @@ impl Objects {
         handle
     }
 
+    /// Whether a handle was ever given, be its object open or closed by now.
+    pub(super) fn gave(&self, handle: Handle) -> bool {
+        handle < self.next.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.open().len()
     }
