@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{DfsPath, NameError, PodName, Reference, UserName};
+use crate::{DfsPath, NameError, Place, PodName, Reference, UserName};
 
 /// Why a call failed, on what, and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,10 @@ pub enum Error {
     },
 
     /// No such file or directory.
-    #[error("there is nothing at `{path}` in pod `{pod}`: list the directory to see what is there")]
+    #[error("there is nothing at `{path}` in {place}: list the directory to see what is there")]
     NoSuchPath {
         /// The pod that was searched.
-        pod: PodName,
+        place: Place,
         /// The path, or the first part of it that does not exist.
         path: DfsPath,
     },
@@ -55,19 +55,19 @@ pub enum Error {
     },
 
     /// A file was needed and a directory found.
-    #[error("`{path}` in pod `{pod}` is a directory: name a file in it")]
+    #[error("`{path}` in {place} is a directory: name a file in it")]
     IsDirectory {
         /// The pod.
-        pod: PodName,
+        place: Place,
         /// The directory.
         path: DfsPath,
     },
 
     /// A directory was needed and a file found.
-    #[error("`{path}` in pod `{pod}` is a file: name a directory")]
+    #[error("`{path}` in {place} is a file: name a directory")]
     IsFile {
         /// The pod.
-        pod: PodName,
+        place: Place,
         /// The file.
         path: DfsPath,
     },
@@ -103,11 +103,33 @@ pub enum Error {
 
     /// Nothing was shared under this reference.
     #[error(
-        "nothing that can be received is shared as {reference}: ask the owner for the reference of the pod"
+        "no pod is shared as {reference}, or not any more: ask its owner for the reference that it has now"
     )]
     NoSuchShare {
         /// The reference.
         reference: Reference,
+    },
+
+    /// The pod has no reference that could be ended.
+    #[error(
+        "the pod `{pod}` is not shared, so there is no reference to end: nobody but its owner can read it"
+    )]
+    NotShared {
+        /// The pod.
+        pod: PodName,
+    },
+
+    /// This kind of storage cannot do it.
+    #[error("the pod `{pod}` cannot be {attempted} in this storage: {reason}; {next}")]
+    Unsupported {
+        /// The pod.
+        pod: PodName,
+        /// What was tried, as a participle.
+        attempted: &'static str,
+        /// What is in the way.
+        reason: &'static str,
+        /// What to do instead.
+        next: &'static str,
     },
 
     /// One's own reference was to be received.
@@ -177,7 +199,9 @@ impl Error {
             | Error::IsFile { .. }
             | Error::NotEmpty { .. }
             | Error::Root { .. }
-            | Error::ReadOnly { .. } => ErrorKind::Invalid,
+            | Error::ReadOnly { .. }
+            | Error::NotShared { .. }
+            | Error::Unsupported { .. } => ErrorKind::Invalid,
             Error::NoSuchPod { .. } | Error::NoSuchPath { .. } | Error::NoSuchShare { .. } => {
                 ErrorKind::NotFound
             }

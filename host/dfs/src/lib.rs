@@ -10,6 +10,7 @@
 mod error;
 pub mod local;
 mod name;
+mod place;
 mod record;
 pub mod swarm;
 #[cfg(feature = "testsuite")]
@@ -18,7 +19,8 @@ pub mod testsuite;
 
 pub use error::{Error, ErrorKind};
 pub use name::{DfsPath, NameError, PodName, UserName};
-pub use record::{Address, PodPassword, ShareRecord};
+pub use place::Place;
+pub use record::{Address, PodPassword, ShareInfo, ShareRecord};
 pub use swarm::Reference;
 
 use async_trait::async_trait;
@@ -46,13 +48,13 @@ pub trait Dfs: Send + Sync {
     async fn pod(&self, pod: &PodName) -> Result<Pod, Error>;
 
     /// What a directory holds, sorted by name.
-    async fn list(&self, pod: &PodName, directory: &DfsPath) -> Result<Vec<Entry>, Error>;
+    async fn list(&self, place: &Place, directory: &DfsPath) -> Result<Vec<Entry>, Error>;
 
     /// One file or directory.
-    async fn stat(&self, pod: &PodName, path: &DfsPath) -> Result<Entry, Error>;
+    async fn stat(&self, place: &Place, path: &DfsPath) -> Result<Entry, Error>;
 
     /// Opens a file as it is now; a later change does not show in the stream.
-    async fn read(&self, pod: &PodName, file: &DfsPath) -> Result<OpenFile, Error>;
+    async fn read(&self, place: &Place, file: &DfsPath) -> Result<OpenFile, Error>;
 
     /// Writes a file from a stream and answers its length. The file appears whole or not at all, and replaces an
     /// older one; its directory must exist. If `content` fails, or the future is dropped before `content` has
@@ -70,12 +72,32 @@ pub trait Dfs: Send + Sync {
     /// Removes a file, or a directory that is empty.
     async fn remove(&self, pod: &PodName, path: &DfsPath) -> Result<(), Error>;
 
-    /// Shares an own pod. The same pod always has the same reference; whoever knows it can read the pod.
+    /// Shares an own pod. Until the share is ended the same pod always has the same reference; whoever knows it can
+    /// read the pod.
     async fn share(&self, pod: &PodName) -> Result<Reference, Error>;
+
+    /// Ends the share of an own pod: nothing can be read under its reference any more, and whoever received the pod
+    /// has it no longer. The pod's password is changed, so a later share has another reference, and the old one
+    /// stays dead. What others have read or forked is theirs.
+    ///
+    /// # Errors
+    /// [`Error::NotShared`] when there is no reference to end, [`Error::Unsupported`] when this kind of storage
+    /// cannot end one.
+    async fn unshare(&self, pod: &PodName) -> Result<(), Error>;
+
+    /// Who shared what under a reference.
+    async fn share_info(&self, reference: &Reference) -> Result<ShareInfo, Error>;
 
     /// Adds a pod that somebody shared, read-only, under a name of the caller's choice: the name that the sharer
     /// gave it is a stranger's text. A reference received before answers the pod that it became then.
     async fn receive(&self, reference: &Reference, name: &PodName) -> Result<Pod, Error>;
+
+    /// Makes an own pod with a copy of all files as they are now. The copy is independent: what happens to the
+    /// original later does not show in it.
+    async fn fork_pod(&self, from: &Place, name: &PodName) -> Result<(), Error>;
+
+    /// Deletes an own pod with its contents and its share, or forgets a received one, which stays its owner's.
+    async fn delete_pod(&self, pod: &PodName) -> Result<(), Error>;
 }
 
 /// A pod as its user sees it.

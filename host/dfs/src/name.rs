@@ -11,6 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sovr_capability::text::is_hidden;
 use unicode_normalization::UnicodeNormalization;
 
 /// Longest pod or user name in bytes; FairOS has the same limit for pods.
@@ -241,21 +242,11 @@ fn fault_of_part(part: &str) -> Option<String> {
         _ => {
             return part
                 .chars()
-                .find(|c| is_unprintable(*c))
+                .find(|c| is_hidden(*c))
                 .map(|c| format!("it has the character {}", c.escape_unicode()));
         }
     };
     Some(fault.to_owned())
-}
-
-/// Characters that a terminal obeys instead of showing, that cannot be seen, or that reorder what stands beside them.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
-            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
-            | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// Equal for names that may not exist side by side in one directory.
@@ -319,6 +310,7 @@ mod tests {
             "/a\u{202e}b",
             "/a\u{200b}b",
             "/a\u{feff}",
+            "/a\u{fdd0}",
             "/ a",
             "/a ",
             "/index.dfs",

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::ser::Serializer;
+use sovr_capability::Untrusted;
 
 use crate::swarm::{self, Reference};
 
@@ -33,13 +34,30 @@ impl ShareRecord {
     }
 }
 
+/// What a sharing reference says about itself to whoever has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareInfo {
+    /// The name the owner gave the pod.
+    pub pod_name: Untrusted,
+    /// The pod's own address.
+    pub pod_address: Address,
+    /// The owner's address.
+    pub user_address: Address,
+}
+
 /// An Ethereum-style address, 20 bytes; written as 40 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address(pub [u8; 20]);
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(self.0))
+        serializer.collect_str(self)
     }
 }
 

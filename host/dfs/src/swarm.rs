@@ -5,11 +5,15 @@
 //! of content below it, 8 bytes little-endian) and the root of a binary Merkle tree over its 32-byte segments.
 //! Addresses are packed by 128 into chunks of the next level until one address is left; that is the reference.
 //! This is the plain form: not encrypted, no redundancy.
+//!
+//! The chunks of content do not depend on each other, so many at a time are hashed on all cores.
+
+mod chunk;
 
 use std::fmt;
 use std::str::FromStr;
 
-use sha3::{Digest, Keccak256};
+use rayon::prelude::*;
 
 /// Bytes of a hash, and of a leaf of the tree inside a chunk.
 const SEGMENT: usize = 32;
@@ -17,6 +21,10 @@ const SEGMENT: usize = 32;
 const CHUNK: usize = 4096;
 /// Addresses that fill a chunk.
 const BRANCHES: usize = CHUNK / SEGMENT;
+/// From so many chunks at once on it is worth waking the other cores: about a millisecond of work for one of them.
+const PARALLEL: usize = 32;
+/// Chunks whose addresses are in memory before they are packed.
+const BATCH: usize = 8 * BRANCHES;
 
 /// The address of content in Swarm: 32 bytes, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,23 +122,37 @@ impl Level {
     fn close(self) -> (Reference, u64) {
         let address = match <[u8; SEGMENT]>::try_from(self.addresses.as_slice()) {
             Ok(single) => Reference(single),
-            Err(_) => chunk_address(&self.addresses, self.span),
+            Err(_) => chunk::address(&self.addresses, self.span),
         };
         (address, self.span)
     }
 }
 
 impl Hasher {
-    /// More bytes.
+    /// More bytes. Large pieces are hashed by all cores.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+        if !self.data.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.data.len()));
             self.data.extend_from_slice(now);
             bytes = later;
-            if self.data.len() == CHUNK {
-                self.close_data();
+            if self.data.len() < CHUNK {
+                return;
+            }
+            self.close_data();
+        }
+        let (chunks, rest) = bytes.as_chunks::<CHUNK>();
+        let address = |chunk: &[u8; CHUNK]| chunk::address(chunk, CHUNK as u64);
+        for batch in chunks.chunks(BATCH) {
+            let addresses: Vec<Reference> = if batch.len() < PARALLEL {
+                batch.iter().map(address).collect()
+            } else {
+                batch.par_iter().map(address).collect()
+            };
+            for address in addresses {
+                self.push(address, CHUNK as u64);
             }
         }
+        self.data.extend_from_slice(rest);
     }
 
     /// The reference of all bytes given.
@@ -154,39 +176,24 @@ impl Hasher {
 
     fn close_data(&mut self) {
         let span = self.data.len() as u64;
-        let mut address = chunk_address(&self.data, span);
-        let mut span_below = span;
+        let address = chunk::address(&self.data, span);
         self.data.clear();
+        self.push(address, span);
+    }
+
+    /// One more chunk of content.
+    fn push(&mut self, mut address: Reference, mut span: u64) {
         for height in 0.. {
             if self.levels.len() == height {
                 self.levels.push(Level::default());
             }
-            self.levels[height].push(address, span_below);
+            self.levels[height].push(address, span);
             if self.levels[height].count() < BRANCHES {
                 break;
             }
-            (address, span_below) = std::mem::take(&mut self.levels[height]).close();
+            (address, span) = std::mem::take(&mut self.levels[height]).close();
         }
     }
-}
-
-/// The address of one chunk.
-fn chunk_address(payload: &[u8], span: u64) -> Reference {
-    let mut tree = [0; CHUNK];
-    tree[..payload.len()].copy_from_slice(payload);
-    let mut width = CHUNK;
-    while width > SEGMENT {
-        // Each pair of segments becomes one, written over what has been read already.
-        for pair in 0..width / (2 * SEGMENT) {
-            let hash = Keccak256::digest(&tree[pair * 2 * SEGMENT..][..2 * SEGMENT]);
-            tree[pair * SEGMENT..][..SEGMENT].copy_from_slice(&hash);
-        }
-        width /= 2;
-    }
-    let mut keccak = Keccak256::new();
-    keccak.update(span.to_le_bytes());
-    keccak.update(&tree[..SEGMENT]);
-    Reference(keccak.finalize().into())
 }
 
 #[cfg(test)]
@@ -287,8 +294,8 @@ mod tests {
 
     #[test]
     fn the_reference_does_not_depend_on_how_the_content_arrives() {
-        let data = sequence(20_000);
-        for piece in [1, 31, 4095, 4096, 4097, 20_000] {
+        let data = sequence(1_000_000);
+        for piece in [1, 31, 4095, 4096, 4097, 20_000, 131_072, 200_000, 1_000_000] {
             let mut hasher = Hasher::default();
             data.chunks(piece).for_each(|bytes| hasher.update(bytes));
             assert_eq!(hasher.finish(), reference_of(&data), "pieces of {piece}");

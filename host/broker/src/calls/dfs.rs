@@ -205,7 +205,11 @@ impl Desk {
                 directory,
                 async |dfs, pod, path| {
                     Ok(Reply::Entries(
-                        dfs.list(pod, path).await?.into_iter().map(entry).collect(),
+                        dfs.list(&pod.into(), path)
+                            .await?
+                            .into_iter()
+                            .map(entry)
+                            .collect(),
                     ))
                 },
             )
@@ -223,7 +227,7 @@ impl Desk {
 
     pub(super) async fn stat(&self, at: Location) -> Result<Reply, Error> {
         self.on_path("dfs.stat", Access::Read, at, async |dfs, pod, path| {
-            Ok(Reply::Entry(entry(dfs.stat(pod, path).await?)))
+            Ok(Reply::Entry(entry(dfs.stat(&pod.into(), path).await?)))
         })
         .await
     }
@@ -240,7 +244,7 @@ impl Desk {
         };
         self.gate
             .pass(on, async |_| {
-                let file = self.store()?.read(&pod, &path).await.map_err(error)?;
+                let file = self.store()?.read(&pod.clone().into(), &path).await.map_err(error)?;
                 if file.size > most {
                     return Err(Error::Invalid(format!(
                         "the file has {} bytes and at most {most} are read; copy it with `transfer`",

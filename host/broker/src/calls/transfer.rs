@@ -178,7 +178,11 @@ impl Desk {
                     .map_err(local)
             }
             End::Dfs(pod, path) => {
-                let file = self.store()?.read(pod, path).await.map_err(dfs::error)?;
+                let file = self
+                    .store()?
+                    .read(&pod.into(), path)
+                    .await
+                    .map_err(dfs::error)?;
                 if file.size > sink.most() {
                     return Err(Error::Invalid(format!(
                         "{} has {} bytes; {} are left of limits.output",

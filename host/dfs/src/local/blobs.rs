@@ -1,20 +1,20 @@
 //! Content as files named by their Swarm reference.
 //!
-//! `content/<first byte>/<reference>` holds what is complete, `partial/` what is being written. A file that a dead
-//! process left in `partial/` is removed when the store is opened after [`STALE`].
+//! `content/<first byte>/<reference>` holds what is complete, `partial/` what is being written. Whoever writes a
+//! partial file holds a lock on it, which ends with the process however that ends. So when the store is opened, a
+//! partial file that can be locked belongs to nobody and is removed.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
 use crate::swarm::{Hasher, Reference};
 
-/// A partial file that nobody has written to for this long belongs to nobody.
-const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// From so many bytes on, writing is worth a thread of its own beside hashing.
+const OVERLAP: usize = 128 << 10;
 
 /// The content of all pods.
 pub(super) struct Blobs {
@@ -48,33 +48,41 @@ impl Blobs {
                 .mode(0o700)
                 .create(directory)?;
         }
-        blobs.remove_stale()?;
+        blobs.remove_abandoned()?;
         Ok(blobs)
     }
 
-    fn remove_stale(&self) -> io::Result<()> {
+    fn remove_abandoned(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.partial)? {
-            let entry = entry?;
-            // Another process may have completed or removed it in the meantime.
-            let age = entry
-                .metadata()
-                .and_then(|found| found.modified())
-                .ok()
-                .and_then(|time| time.elapsed().ok());
-            if age.is_some_and(|age| age > STALE) {
-                ignore_missing(fs::remove_file(entry.path()))?;
+            let path = entry?.path();
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                // Completed or removed in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            match file.try_lock() {
+                Ok(()) => ignore_missing(fs::remove_file(path))?,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
             }
         }
         Ok(())
     }
 
     pub(super) fn stage(&self) -> io::Result<Staged> {
-        let file = NamedTempFile::new_in(&self.partial)?;
-        Ok(Staged {
-            file,
-            hasher: Hasher::default(),
-            size: 0,
-        })
+        loop {
+            let file = NamedTempFile::new_in(&self.partial)?;
+            file.as_file().lock()?;
+            // A process that is opening the store may have found the file before it was locked, and removed it.
+            if file.as_file().metadata()?.nlink() > 0 {
+                return Ok(Staged {
+                    file,
+                    hasher: Hasher::default(),
+                    size: 0,
+                });
+            }
+        }
     }
 
     /// Puts content in its place. Replacing equal content with itself is harmless, also to who reads it.
@@ -125,10 +133,14 @@ impl Staged {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
-        Ok(())
+        let Staged { file, hasher, size } = self;
+        *size += bytes.len() as u64;
+        if bytes.len() < OVERLAP {
+            hasher.update(bytes);
+            return file.write_all(bytes);
+        }
+        let (written, ()) = rayon::join(|| file.write_all(bytes), || hasher.update(bytes));
+        written
     }
 
     pub(super) fn seal(self) -> io::Result<Sealed> {

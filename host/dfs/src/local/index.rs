@@ -13,8 +13,8 @@ use rusqlite::{
 use super::Caps;
 use crate::name::folded;
 use crate::{
-    Access, Address, DfsPath, Entry, Error, Kind, NameError, Pod, PodName, PodPassword, Reference,
-    ShareRecord, UserName,
+    Access, Address, DfsPath, Entry, Error, Kind, NameError, Place, Pod, PodName, PodPassword,
+    Reference, ShareInfo, ShareRecord, UserName,
 };
 
 /// How long a call waits for another process to finish its transaction.
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SCHEMA_VERSION: i64 = 1;
 /// `entry.parent` of what lies in a pod's root.
 const ROOT: i64 = 0;
+/// Units of caps.
+const BYTES: &str = "bytes";
+const ENTRIES: &str = "files and directories";
 
 const SCHEMA: &str = "
     CREATE TABLE user (
@@ -57,7 +60,7 @@ const SCHEMA: &str = "
         UNIQUE (pod, parent, folded)
     ) STRICT;
     CREATE INDEX entry_by_content ON entry (content);
-    -- Content that lost a place; it is deleted if it has no other.
+    -- Content that lost a place, or was about to get one; it is deleted if it has none.
     CREATE TABLE leftover (
         content  BLOB PRIMARY KEY
     ) STRICT;
@@ -187,9 +190,10 @@ pub(super) struct View<'a> {
 }
 
 /// A pod in the database.
-pub(super) struct PodRow {
+struct PodRow {
     id: i64,
-    pub(super) access: Access,
+    /// As the caller named it.
+    place: Place,
 }
 
 /// A file or directory in the database.
@@ -246,20 +250,91 @@ impl Room {
         Err(Error::Full {
             what,
             cap,
-            unit: "bytes",
+            unit: BYTES,
         })
     }
 }
 
 impl View<'_> {
-    pub(super) fn create_pod(&self, name: &PodName) -> Result<(), Fault> {
+    /// Makes an own pod and answers its number.
+    pub(super) fn create_pod(&self, name: &PodName) -> Result<i64, Fault> {
         self.check_free(name)?;
         let (address, password): ([u8; 20], [u8; 32]) = (random()?, random()?);
         self.transaction.execute(
             "INSERT INTO pod (owner, address, password) VALUES (?1, ?2, ?3)",
             params![self.user, address, password],
         )?;
-        self.know(name, self.transaction.last_insert_rowid())
+        let pod = self.transaction.last_insert_rowid();
+        self.know(name, pod)?;
+        Ok(pod)
+    }
+
+    /// Makes an own pod whose entries are those of another. The content itself is the same.
+    pub(super) fn fork_pod(&self, from: &Place, name: &PodName) -> Result<(), Fault> {
+        let from = self.readable(from)?;
+        let fork = self.create_pod(name)?;
+        self.check_fork(&from, name)?;
+        // The new numbers are dense: an offset to the old ones would double the highest number with every fork of a
+        // fork. An entry of the root has no parent to be found, and stays in the root.
+        self.transaction.execute(
+            "WITH source AS (
+                 SELECT *, (SELECT coalesce(max(id), 0) FROM entry) + row_number() OVER (ORDER BY id) AS fresh
+                 FROM entry WHERE pod = :from
+             )
+             INSERT INTO entry (id, pod, parent, folded, name, size, content)
+             SELECT source.fresh, :fork, coalesce(directory.fresh, :root),
+                    source.folded, source.name, source.size, source.content
+             FROM source LEFT JOIN source AS directory ON directory.id = source.parent",
+            named_params! { ":from": from.id, ":fork": fork, ":root": ROOT },
+        )?;
+        Ok(())
+    }
+
+    /// The caps of this session need not be those under which the original grew.
+    fn check_fork(&self, from: &PodRow, name: &PodName) -> Result<(), Fault> {
+        let (entries, bytes, largest): (u64, u64, u64) = self.transaction.query_row(
+            "SELECT count(*), coalesce(sum(size), 0), coalesce(max(size), 0) FROM entry WHERE pod = ?1",
+            [from.id],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let Caps {
+            entries: most_entries,
+            file,
+            pod,
+            ..
+        } = self.caps;
+        let copy = format!("pod `{name}`, a copy of {},", from.place);
+        let (what, cap, unit) = if entries > most_entries {
+            (copy, most_entries, ENTRIES)
+        } else if bytes > pod {
+            (copy, pod, BYTES)
+        } else if largest > file {
+            (format!("a file of {copy}"), file, BYTES)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Full { what, cap, unit }.into())
+    }
+
+    /// Deletes an own pod, or forgets a received one.
+    pub(super) fn delete_pod(&self, name: &PodName) -> Result<(), Fault> {
+        let (row, access) = self.known(name)?;
+        if access == Access::Received {
+            self.transaction.execute(
+                "DELETE FROM known WHERE user = ?1 AND pod = ?2",
+                [self.user, row.id],
+            )?;
+            return Ok(());
+        }
+        for statement in [
+            "INSERT OR IGNORE INTO leftover (content) SELECT content FROM entry WHERE pod = ?1 AND content NOT NULL",
+            "DELETE FROM entry WHERE pod = ?1",
+            "DELETE FROM known WHERE pod = ?1",
+            "DELETE FROM pod WHERE id = ?1",
+        ] {
+            self.transaction.execute(statement, [row.id])?;
+        }
+        Ok(())
     }
 
     pub(super) fn pods(&self) -> Result<Vec<Pod>, Fault> {
@@ -280,32 +355,17 @@ impl View<'_> {
         .collect()
     }
 
-    pub(super) fn pod(&self, name: &PodName) -> Result<PodRow, Fault> {
-        let found = self
-            .transaction
-            .prepare_cached(
-                "SELECT pod.id, pod.owner = known.user FROM known JOIN pod ON pod.id = known.pod
-                 WHERE known.user = ?1 AND known.name = ?2",
-            )?
-            .query_row(params![self.user, name.as_str()], |row| {
-                Ok(PodRow {
-                    id: row.get(0)?,
-                    access: access(row.get(1)?),
-                })
-            })
-            .optional()?;
-        found.ok_or_else(|| {
-            Error::NoSuchPod {
-                pod: name.clone(),
-                user: self.user_name.clone(),
-            }
-            .into()
+    pub(super) fn pod(&self, name: &PodName) -> Result<Pod, Fault> {
+        let (_, access) = self.known(name)?;
+        Ok(Pod {
+            name: name.clone(),
+            access,
         })
     }
 
-    pub(super) fn list(&self, pod: &PodName, directory: &DfsPath) -> Result<Vec<Entry>, Fault> {
-        let row = self.pod(pod)?;
-        let parent = self.directory(&row, pod, directory)?;
+    pub(super) fn list(&self, place: &Place, directory: &DfsPath) -> Result<Vec<Entry>, Fault> {
+        let row = self.readable(place)?;
+        let parent = self.directory(&row, directory)?;
         let mut query = self.transaction.prepare_cached(
             "SELECT id, name, size, content FROM entry WHERE pod = ?1 AND parent = ?2 ORDER BY name",
         )?;
@@ -313,8 +373,8 @@ impl View<'_> {
         rows.map(|node| Ok(node?.entry())).collect()
     }
 
-    pub(super) fn stat(&self, pod: &PodName, path: &DfsPath) -> Result<Entry, Fault> {
-        let row = self.pod(pod)?;
+    pub(super) fn stat(&self, place: &Place, path: &DfsPath) -> Result<Entry, Fault> {
+        let row = self.readable(place)?;
         if path.is_root() {
             return Ok(Entry {
                 name: String::new(),
@@ -322,20 +382,20 @@ impl View<'_> {
                 size: 0,
             });
         }
-        Ok(self.node(&row, pod, path)?.entry())
+        Ok(self.node(&row, path)?.entry())
     }
 
     /// Length and reference of a file.
-    pub(super) fn file(&self, pod: &PodName, path: &DfsPath) -> Result<(u64, Reference), Fault> {
-        let row = self.pod(pod)?;
+    pub(super) fn file(&self, place: &Place, path: &DfsPath) -> Result<(u64, Reference), Fault> {
+        let row = self.readable(place)?;
         let is_directory = || Error::IsDirectory {
-            pod: pod.clone(),
+            place: place.clone(),
             path: path.clone(),
         };
         if path.is_root() {
             return Err(is_directory().into());
         }
-        let node = self.node(&row, pod, path)?;
+        let node = self.node(&row, path)?;
         let content = node.content.ok_or_else(is_directory)?;
         Ok((node.size, Reference::from_bytes(content)))
     }
@@ -343,7 +403,7 @@ impl View<'_> {
     /// Checks that a file could be written, and answers how large it may be.
     pub(super) fn room_for_file(&self, pod: &PodName, path: &DfsPath) -> Result<Room, Fault> {
         let row = self.own(pod, "written")?;
-        let (parent, name) = self.place(&row, pod, path, "written")?;
+        let (parent, name) = self.slot(&row, pod, path, "written")?;
         let replaced = self.file_to_replace(&row, parent, name, pod, path)?;
         if replaced.is_none() {
             self.check_entries(&row, pod)?;
@@ -372,7 +432,7 @@ impl View<'_> {
     ) -> Result<bool, Fault> {
         self.room_for_file(pod, path)?.check(size)?;
         let row = self.own(pod, "written")?;
-        let (parent, name) = self.place(&row, pod, path, "written")?;
+        let (parent, name) = self.slot(&row, pod, path, "written")?;
         let replaced = self.file_to_replace(&row, parent, name, pod, path)?;
         if let Some(node) = &replaced {
             self.delete(node)?;
@@ -383,7 +443,7 @@ impl View<'_> {
 
     pub(super) fn make_directory(&self, pod: &PodName, path: &DfsPath) -> Result<(), Fault> {
         let row = self.own(pod, "changed")?;
-        let (parent, name) = self.place(&row, pod, path, "made again")?;
+        let (parent, name) = self.slot(&row, pod, path, "made again")?;
         if let Some(node) = self.child(&row, parent, name)? {
             return Err(path_exists(pod, path, node).into());
         }
@@ -393,8 +453,8 @@ impl View<'_> {
 
     pub(super) fn remove(&self, pod: &PodName, path: &DfsPath) -> Result<(), Fault> {
         let row = self.own(pod, "changed")?;
-        self.place(&row, pod, path, "removed")?;
-        let node = self.node(&row, pod, path)?;
+        self.slot(&row, pod, path, "removed")?;
+        let node = self.node(&row, path)?;
         let holds_something = self.transaction.query_row(
             "SELECT EXISTS (SELECT 1 FROM entry WHERE pod = ?1 AND parent = ?2)",
             [row.id, node.id],
@@ -434,6 +494,45 @@ impl View<'_> {
         Ok(reference)
     }
 
+    /// Ends a share. The password is a part of what the reference is computed from, so a new one makes sure that the
+    /// old reference never comes back.
+    pub(super) fn unshare(&self, pod: &PodName) -> Result<(), Fault> {
+        let row = self.own(pod, "unshared")?;
+        let password: [u8; 32] = random()?;
+        let ended = self.transaction.execute(
+            "UPDATE pod SET share = NULL, password = ?2 WHERE id = ?1 AND share NOT NULL",
+            params![row.id, password],
+        )?;
+        if ended == 0 {
+            return Err(Error::NotShared { pod: pod.clone() }.into());
+        }
+        self.transaction.execute(
+            "DELETE FROM known WHERE pod = ?1 AND user != ?2",
+            [row.id, self.user],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn share_info(&self, reference: &Reference) -> Result<ShareInfo, Fault> {
+        let found = self
+            .transaction
+            .query_row(
+                "SELECT known.name, pod.address, user.address
+                 FROM pod JOIN user ON user.id = pod.owner JOIN known ON known.pod = pod.id AND known.user = pod.owner
+                 WHERE pod.share = ?1",
+                [reference.as_bytes()],
+                |row| {
+                    Ok(ShareInfo {
+                        pod_name: row.get::<_, String>(0)?.into(),
+                        pod_address: Address(row.get(1)?),
+                        user_address: Address(row.get(2)?),
+                    })
+                },
+            )
+            .optional()?;
+        found.ok_or_else(|| no_such_share(reference).into())
+    }
+
     pub(super) fn receive(&self, reference: &Reference, name: PodName) -> Result<Pod, Fault> {
         let shared: Option<(i64, bool, Option<String>)> = self
             .transaction
@@ -445,10 +544,7 @@ impl View<'_> {
             )
             .optional()?;
         match shared {
-            None => Err(Error::NoSuchShare {
-                reference: *reference,
-            }
-            .into()),
+            None => Err(no_such_share(reference).into()),
             Some((_, true, own)) => Err(Error::OwnShare {
                 reference: *reference,
                 pod: own.as_deref().unwrap_or("").parse()?,
@@ -469,7 +565,26 @@ impl View<'_> {
         }
     }
 
-    /// Content that has lost its last place.
+    /// Says that content is about to get a place. Should the process die between putting the content there and the
+    /// transaction that makes it visible, it is found among the leftovers.
+    pub(super) fn announce(&self, content: &Reference) -> Result<(), Fault> {
+        self.transaction.execute(
+            "INSERT OR IGNORE INTO leftover (content) VALUES (?1)",
+            [content.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// Takes back what was announced; false if another process has cleaned it up already.
+    pub(super) fn arrives(&self, content: &Reference) -> Result<bool, Fault> {
+        let deleted = self.transaction.execute(
+            "DELETE FROM leftover WHERE content = ?1",
+            [content.as_bytes()],
+        )?;
+        Ok(deleted > 0)
+    }
+
+    /// Content that has no place.
     pub(super) fn leftovers(&self) -> Result<Vec<Reference>, Fault> {
         let mut query = self.transaction.prepare_cached(
             "SELECT content FROM leftover WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.content = leftover.content)",
@@ -485,12 +600,47 @@ impl View<'_> {
         Ok(())
     }
 
+    /// A pod that this user knows by this name.
+    fn known(&self, name: &PodName) -> Result<(PodRow, Access), Fault> {
+        let found: Option<(i64, bool)> = self
+            .transaction
+            .prepare_cached(
+                "SELECT pod.id, pod.owner = known.user FROM known JOIN pod ON pod.id = known.pod
+                 WHERE known.user = ?1 AND known.name = ?2",
+            )?
+            .query_row(params![self.user, name.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let (id, own) = found.ok_or_else(|| Error::NoSuchPod {
+            pod: name.clone(),
+            user: self.user_name.clone(),
+        })?;
+        let place = name.into();
+        Ok((PodRow { id, place }, access(own)))
+    }
+
+    /// A pod that this user may read.
+    fn readable(&self, place: &Place) -> Result<PodRow, Fault> {
+        let reference = match place {
+            Place::Pod(name) => return Ok(self.known(name)?.0),
+            Place::Shared(reference) => reference,
+        };
+        let found: Option<i64> = self
+            .transaction
+            .prepare_cached("SELECT id FROM pod WHERE share = ?1")?
+            .query_row([reference.as_bytes()], |row| row.get(0))
+            .optional()?;
+        let id = found.ok_or_else(|| no_such_share(reference))?;
+        let place = place.clone();
+        Ok(PodRow { id, place })
+    }
+
     /// A pod that this user may change.
     fn own(&self, pod: &PodName, attempted: &'static str) -> Result<PodRow, Fault> {
-        let row = self.pod(pod)?;
-        match row.access {
-            Access::Own => Ok(row),
-            Access::Received => Err(Error::ReadOnly {
+        match self.known(pod)? {
+            (row, Access::Own) => Ok(row),
+            (_, Access::Received) => Err(Error::ReadOnly {
                 pod: pod.clone(),
                 attempted,
             }
@@ -499,7 +649,7 @@ impl View<'_> {
     }
 
     /// The directory that holds `path`, and the name in it.
-    fn place<'p>(
+    fn slot<'p>(
         &self,
         row: &PodRow,
         pod: &PodName,
@@ -507,7 +657,7 @@ impl View<'_> {
         attempted: &'static str,
     ) -> Result<(i64, &'p str), Fault> {
         match (path.parent(), path.name()) {
-            (Some(parent), Some(name)) => Ok((self.directory(row, pod, &parent)?, name)),
+            (Some(parent), Some(name)) => Ok((self.directory(row, &parent)?, name)),
             _ => Err(Error::Root {
                 pod: pod.clone(),
                 attempted,
@@ -516,15 +666,15 @@ impl View<'_> {
         }
     }
 
-    fn directory(&self, row: &PodRow, pod: &PodName, path: &DfsPath) -> Result<i64, Fault> {
+    fn directory(&self, row: &PodRow, path: &DfsPath) -> Result<i64, Fault> {
         if path.is_root() {
             return Ok(ROOT);
         }
-        let node = self.node(row, pod, path)?;
+        let node = self.node(row, path)?;
         match node.kind() {
             Kind::Directory => Ok(node.id),
             Kind::File => Err(Error::IsFile {
-                pod: pod.clone(),
+                place: row.place.clone(),
                 path: path.clone(),
             }
             .into()),
@@ -532,7 +682,7 @@ impl View<'_> {
     }
 
     /// What lies at a path other than the root.
-    fn node(&self, row: &PodRow, pod: &PodName, path: &DfsPath) -> Result<Node, Fault> {
+    fn node(&self, row: &PodRow, path: &DfsPath) -> Result<Node, Fault> {
         let mut at = DfsPath::root();
         let mut found = Node {
             id: ROOT,
@@ -543,7 +693,7 @@ impl View<'_> {
         for part in path.parts() {
             if found.kind() == Kind::File {
                 return Err(Error::IsFile {
-                    pod: pod.clone(),
+                    place: row.place.clone(),
                     path: at,
                 }
                 .into());
@@ -553,7 +703,7 @@ impl View<'_> {
                 Some(node) if node.name == part => node,
                 _ => {
                     return Err(Error::NoSuchPath {
-                        pod: pod.clone(),
+                        place: row.place.clone(),
                         path: at,
                     }
                     .into());
@@ -585,7 +735,7 @@ impl View<'_> {
         match self.child(row, parent, name)? {
             Some(node) if node.name != name => Err(path_exists(pod, path, node).into()),
             Some(node) if node.kind() == Kind::Directory => Err(Error::IsDirectory {
-                pod: pod.clone(),
+                place: row.place.clone(),
                 path: path.clone(),
             }
             .into()),
@@ -637,7 +787,7 @@ impl View<'_> {
             return Err(Error::Full {
                 what,
                 cap: self.caps.entries,
-                unit: "files and directories",
+                unit: ENTRIES,
             }
             .into());
         }
@@ -691,6 +841,12 @@ fn node(row: &rusqlite::Row<'_>) -> rusqlite::Result<Node> {
         size: row.get(2)?,
         content: row.get(3)?,
     })
+}
+
+fn no_such_share(reference: &Reference) -> Error {
+    Error::NoSuchShare {
+        reference: *reference,
+    }
 }
 
 fn path_exists(pod: &PodName, path: &DfsPath, existing: Node) -> Error {

@@ -4,7 +4,11 @@
 //! checked; what belongs where is a SQLite database ([`index`]). A file is first stored under its reference and
 //! then becomes visible by one transaction, so it appears whole or not at all, and content that nothing points to
 //! any more is deleted by a transaction of its own. The database's write lock orders all of this between
-//! processes; there is no other state.
+//! processes; there is no other state. A process that dies at any moment leaves at most content without a place,
+//! which the next one to open the store deletes.
+//!
+//! A reference reads a pod of any user of the store. There are no keys in between: one account of this machine owns
+//! the whole directory.
 //!
 //! Rejected: pods as plain directories (two names that differ in case cannot be told apart on every file system,
 //! replacing a file is atomic but listing and caps are not), and content inside the database (no streaming).
@@ -13,19 +17,26 @@ mod blobs;
 mod index;
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
-use self::blobs::{Blobs, Staged};
+use self::blobs::{Blobs, Sealed};
 use self::index::{Fault, View};
-use crate::{Dfs, DfsPath, Entry, Error, OpenFile, Pod, PodName, Reference, UserName};
+use crate::{
+    Dfs, DfsPath, Entry, Error, OpenFile, Place, Pod, PodName, Reference, ShareInfo, UserName,
+};
 
-/// Bytes that move at once from a stream to the disk.
-const PIECE: usize = 256 << 10;
+/// Bytes that move at once from a stream to the disk: enough for all cores to hash. While one piece is stored the
+/// next one is read, so a write holds two.
+const PIECE: usize = 1 << 20;
+/// Bytes that are read from the disk at once, whatever the reader's own buffer holds: each time costs a change of
+/// threads.
+const READ_AHEAD: u64 = 256 << 10;
 
 /// What a store may grow to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +171,29 @@ impl Store {
         Ok(result)
     }
 
+    /// Makes or replaces a file; true if content may have become superfluous.
+    fn put(&self, sealed: Sealed, pod: &PodName, path: &DfsPath) -> Result<bool, Fault> {
+        let mut waiting = sealed;
+        loop {
+            self.transaction(TransactionBehavior::Immediate, |view, _| {
+                view.announce(&waiting.reference)
+            })?;
+            let sealed = waiting;
+            let done = self.transaction(TransactionBehavior::Immediate, |view, blobs| {
+                if !view.arrives(&sealed.reference)? {
+                    return Ok(ControlFlow::Continue(sealed));
+                }
+                let replaced = view.put_file(pod, path, sealed.size, &sealed.reference)?;
+                blobs.keep(sealed)?;
+                Ok(ControlFlow::Break(replaced))
+            })?;
+            match done {
+                ControlFlow::Break(replaced) => return Ok(replaced),
+                ControlFlow::Continue(sealed) => waiting = sealed,
+            }
+        }
+    }
+
     fn sweep(&self) -> Result<(), Fault> {
         self.transaction(TransactionBehavior::Immediate, |view, blobs| {
             for content in view.leftovers()? {
@@ -179,7 +213,7 @@ impl Dfs for LocalDfs {
     async fn create_pod(&self, pod: &PodName) -> Result<(), Error> {
         let name = pod.clone();
         self.change(format!("make the pod `{pod}`"), move |view, _| {
-            view.create_pod(&name)
+            view.create_pod(&name).map(|_| ())
         })
         .await
     }
@@ -191,46 +225,41 @@ impl Dfs for LocalDfs {
 
     async fn pod(&self, pod: &PodName) -> Result<Pod, Error> {
         let name = pod.clone();
-        self.look(format!("find the pod `{pod}`"), move |view| {
-            Ok(Pod {
-                access: view.pod(&name)?.access,
-                name,
-            })
+        self.look(format!("find the pod `{pod}`"), move |view| view.pod(&name))
+            .await
+    }
+
+    async fn list(&self, place: &Place, directory: &DfsPath) -> Result<Vec<Entry>, Error> {
+        let (at, path) = (place.clone(), directory.clone());
+        self.look(format!("list `{directory}` in {place}"), move |view| {
+            view.list(&at, &path)
         })
         .await
     }
 
-    async fn list(&self, pod: &PodName, directory: &DfsPath) -> Result<Vec<Entry>, Error> {
-        let (name, path) = (pod.clone(), directory.clone());
-        self.look(format!("list `{directory}` in pod `{pod}`"), move |view| {
-            view.list(&name, &path)
+    async fn stat(&self, place: &Place, path: &DfsPath) -> Result<Entry, Error> {
+        let (at, below) = (place.clone(), path.clone());
+        self.look(format!("look at `{path}` in {place}"), move |view| {
+            view.stat(&at, &below)
         })
         .await
     }
 
-    async fn stat(&self, pod: &PodName, path: &DfsPath) -> Result<Entry, Error> {
-        let (name, at) = (pod.clone(), path.clone());
-        self.look(format!("look at `{path}` in pod `{pod}`"), move |view| {
-            view.stat(&name, &at)
-        })
-        .await
-    }
-
-    async fn read(&self, pod: &PodName, file: &DfsPath) -> Result<OpenFile, Error> {
-        let (name, path) = (pod.clone(), file.clone());
+    async fn read(&self, place: &Place, file: &DfsPath) -> Result<OpenFile, Error> {
+        let (at, path) = (place.clone(), file.clone());
         // With the write lock held nobody deletes the content between looking it up and opening it.
         let (size, content) = self
-            .change(
-                format!("open `{file}` in pod `{pod}`"),
-                move |view, blobs| {
-                    let (size, reference) = view.file(&name, &path)?;
-                    Ok((size, blobs.read(&reference, size)?))
-                },
-            )
+            .change(format!("open `{file}` in {place}"), move |view, blobs| {
+                let (size, reference) = view.file(&at, &path)?;
+                Ok((size, blobs.read(&reference, size)?))
+            })
             .await?;
         Ok(OpenFile {
             size,
-            content: Box::new(tokio::fs::File::from_std(content)),
+            content: Box::new(BufReader::with_capacity(
+                size.clamp(1, READ_AHEAD) as usize,
+                tokio::fs::File::from_std(content),
+            )),
         })
     }
 
@@ -255,43 +284,45 @@ impl Dfs for LocalDfs {
                 .map_err(|source| Fault::from(source).into_error(&storing))
         })
         .await?;
-        let mut piece = vec![0; PIECE];
-        loop {
-            let filled = fill(content, &mut piece)
-                .await
-                .map_err(|source| Error::Content {
-                    pod: pod.clone(),
-                    path: file.clone(),
-                    source,
-                })?;
-            if filled == 0 {
-                break;
-            }
+        let unreadable = |source| Error::Content {
+            pod: pod.clone(),
+            path: file.clone(),
+            source,
+        };
+        let (mut piece, mut next) = (vec![0; PIECE], vec![0; PIECE]);
+        let mut filled = fill(content, &mut piece).await.map_err(unreadable)?;
+        while filled > 0 {
             room.check(staged.size().saturating_add(filled as u64))?;
             let storing = attempted();
-            (staged, piece) = blocking(move || {
+            let store = blocking(move || {
                 staged
                     .push(&piece[..filled])
                     .map_err(|source| Fault::from(source).into_error(&storing))?;
                 Ok((staged, piece))
-            })
-            .await?;
+            });
+            let read = async {
+                match filled {
+                    PIECE => fill(content, &mut next).await,
+                    _ => Ok(0),
+                }
+            };
+            let (stored, read) = tokio::join!(store, read);
+            (staged, piece) = stored?;
+            filled = read.map_err(unreadable)?;
+            std::mem::swap(&mut piece, &mut next);
         }
 
         let (name, path) = (pod.clone(), file.clone());
-        let storing = attempted();
-        let sealed = blocking(move || {
-            Staged::seal(staged).map_err(|source| Fault::from(source).into_error(&storing))
+        let (store, storing) = (self.store.clone(), attempted());
+        let (size, replaced) = blocking(move || {
+            let put = || {
+                let sealed = staged.seal()?;
+                let size = sealed.size;
+                Ok((size, store.put(sealed, &name, &path)?))
+            };
+            put().map_err(|fault: Fault| fault.into_error(&storing))
         })
         .await?;
-        let size = sealed.size;
-        let replaced = self
-            .change(attempted(), move |view, blobs| {
-                let replaced = view.put_file(&name, &path, sealed.size, &sealed.reference)?;
-                blobs.keep(sealed)?;
-                Ok(replaced)
-            })
-            .await?;
         if replaced {
             self.sweep().await;
         }
@@ -325,6 +356,24 @@ impl Dfs for LocalDfs {
         .await
     }
 
+    async fn unshare(&self, pod: &PodName) -> Result<(), Error> {
+        let name = pod.clone();
+        self.change(
+            format!("end the share of the pod `{pod}`"),
+            move |view, _| view.unshare(&name),
+        )
+        .await
+    }
+
+    async fn share_info(&self, reference: &Reference) -> Result<ShareInfo, Error> {
+        let reference = *reference;
+        self.look(
+            format!("look up what is shared as {reference}"),
+            move |view| view.share_info(&reference),
+        )
+        .await
+    }
+
     async fn receive(&self, reference: &Reference, name: &PodName) -> Result<Pod, Error> {
         let (reference, name) = (*reference, name.clone());
         self.change(
@@ -332,6 +381,25 @@ impl Dfs for LocalDfs {
             move |view, _| view.receive(&reference, name),
         )
         .await
+    }
+
+    async fn fork_pod(&self, from: &Place, name: &PodName) -> Result<(), Error> {
+        let (source, fork) = (from.clone(), name.clone());
+        self.change(
+            format!("copy {from} to the pod `{name}`"),
+            move |view, _| view.fork_pod(&source, &fork),
+        )
+        .await
+    }
+
+    async fn delete_pod(&self, pod: &PodName) -> Result<(), Error> {
+        let name = pod.clone();
+        self.change(format!("delete the pod `{pod}`"), move |view, _| {
+            view.delete_pod(&name)
+        })
+        .await?;
+        self.sweep().await;
+        Ok(())
     }
 }
 

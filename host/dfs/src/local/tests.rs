@@ -174,13 +174,21 @@ async fn damaged_content_is_not_given_out() {
 
     fs::remove_file(&place).unwrap();
     fs::write(&place, b"cont").unwrap();
-    let error = dfs.read(&pod("data"), &path("/file")).await.err().unwrap();
+    let error = dfs
+        .read(&pod("data").into(), &path("/file"))
+        .await
+        .err()
+        .unwrap();
     assert!(
         error.to_string().contains("has 4 bytes instead of 7"),
         "{error}"
     );
     fs::remove_file(&place).unwrap();
-    let error = dfs.read(&pod("data"), &path("/file")).await.err().unwrap();
+    let error = dfs
+        .read(&pod("data").into(), &path("/file"))
+        .await
+        .err()
+        .unwrap();
     assert!(
         error.to_string().contains("changed from outside"),
         "{error}"
@@ -188,7 +196,10 @@ async fn damaged_content_is_not_given_out() {
     // As the message says, writing the file again heals it.
     write(&dfs, "/file", b"content").await.unwrap();
     assert_eq!(
-        dfs.read(&pod("data"), &path("/file")).await.unwrap().size,
+        dfs.read(&pod("data").into(), &path("/file"))
+            .await
+            .unwrap()
+            .size,
         7
     );
 }
@@ -199,24 +210,229 @@ async fn what_a_dead_process_left_is_removed() {
     let dfs = directory.open(Caps::default());
     dfs.create_pod(&pod("data")).await.unwrap();
     write(&dfs, "/file", b"content").await.unwrap();
-    // As if the process had died after the transaction that removed the file, before the deletion of its content.
+    // As if a process had died after the transaction that removed the file, before the deletion of its content,
     dfs.change("test".to_owned(), |view, _| {
         view.remove(&pod("data"), &path("/file"))
     })
     .await
     .unwrap();
-    let (old, young) = (
-        directory.0.path().join("partial/old"),
-        directory.0.path().join("partial/young"),
-    );
-    fs::write(&young, b"").unwrap();
-    let file = fs::File::create(&old).unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(48 * 60 * 60))
+    // another one while a file arrived,
+    fs::write(directory.0.path().join("partial/abandoned"), b"half").unwrap();
+    // and a third when it had put the content into its place, before the transaction that makes it visible.
+    let mut staged = dfs.store.blobs.stage().unwrap();
+    staged.push(b"never visible").unwrap();
+    let sealed = staged.seal().unwrap();
+    let reference = sealed.reference;
+    dfs.change("test".to_owned(), move |view, _| view.announce(&reference))
+        .await
         .unwrap();
-    assert_eq!(directory.files().len(), 3);
+    dfs.store.blobs.keep(sealed).unwrap();
+    let living = dfs.store.blobs.stage().unwrap();
+    assert_eq!(directory.files().len(), 4);
 
     directory.open(Caps::default());
-    assert_eq!(directory.files(), ["young"]);
+    assert_eq!(directory.files().len(), 1);
+    let sealed = living.seal().expect("what is being written stays");
+    dfs.store.blobs.keep(sealed).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_announced_and_cleaned_up_by_another_process_is_announced_again() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    let reference = reference_of(b"content");
+    let arrives = |dfs: &LocalDfs| {
+        let store = dfs.store.clone();
+        store
+            .transaction(TransactionBehavior::Immediate, |view, _| {
+                view.arrives(&reference)
+            })
+            .unwrap()
+    };
+    dfs.change("test".to_owned(), move |view, _| view.announce(&reference))
+        .await
+        .unwrap();
+    directory.open(Caps::default());
+    assert!(!arrives(&dfs), "opening the store cleaned it up");
+    dfs.change("test".to_owned(), move |view, _| view.announce(&reference))
+        .await
+        .unwrap();
+    assert!(arrives(&dfs));
+}
+
+#[tokio::test]
+async fn a_fork_costs_no_content_and_keeps_it_when_the_original_goes() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    dfs.create_pod(&pod("data")).await.unwrap();
+    dfs.make_directory(&pod("data"), &path("/d")).await.unwrap();
+    dfs.make_directory(&pod("data"), &path("/d/e"))
+        .await
+        .unwrap();
+    write(&dfs, "/d/e/a", b"hello world").await.unwrap();
+    write(&dfs, "/b", b"foo").await.unwrap();
+    let files = directory.files();
+    // Forks of forks: numbers of entries do not run away.
+    let mut from = pod("data");
+    for name in (0..70).map(|index| format!("fork{index}")) {
+        dfs.fork_pod(&from.into(), &pod(&name)).await.unwrap();
+        from = pod(&name);
+    }
+    assert_eq!(directory.files(), files);
+    let highest: i64 = dfs
+        .look("test".to_owned(), |view| {
+            let sql = "SELECT max(id) FROM entry";
+            Ok(view.transaction.query_row(sql, [], |row| row.get(0))?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(highest, 4 * 71);
+
+    dfs.delete_pod(&pod("data")).await.unwrap();
+    assert_eq!(directory.files(), files);
+    let at = path("/d/e/a");
+    assert_eq!(dfs.stat(&from.clone().into(), &at).await.unwrap().size, 11);
+    dfs.remove(&from, &at).await.unwrap();
+    assert!(dfs.stat(&pod("fork68").into(), &at).await.is_ok());
+    for name in (0..70).map(|index| format!("fork{index}")) {
+        dfs.delete_pod(&pod(&name)).await.unwrap();
+    }
+    assert_eq!(directory.files(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_fork_cannot_be_used_to_pass_the_caps() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    dfs.create_pod(&pod("data")).await.unwrap();
+    for name in ["/1", "/2", "/3"] {
+        write(&dfs, name, &[7; 1000]).await.unwrap();
+    }
+    let fork = async |caps, name: &str| {
+        let dfs = directory.open(caps);
+        let result = dfs.fork_pod(&pod("data").into(), &pod(name)).await;
+        result.map_err(|error| {
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            error.to_string()
+        })
+    };
+    let caps = Caps::default();
+    let next = "remove something, or split the data";
+    assert_eq!(
+        fork(Caps { entries: 2, ..caps }, "x").await.unwrap_err(),
+        format!(
+            "pod `x`, a copy of pod `data`, would pass the cap of 2 files and directories: {next}"
+        )
+    );
+    assert_eq!(
+        fork(Caps { pod: 2999, ..caps }, "x").await.unwrap_err(),
+        format!("pod `x`, a copy of pod `data`, would pass the cap of 2999 bytes: {next}")
+    );
+    assert_eq!(
+        fork(Caps { file: 999, ..caps }, "x").await.unwrap_err(),
+        format!("a file of pod `x`, a copy of pod `data`, would pass the cap of 999 bytes: {next}")
+    );
+    fork(Caps { pods: 1, ..caps }, "x").await.unwrap_err();
+    assert_eq!(dfs.pods().await.unwrap().len(), 1);
+    let just = Caps {
+        pods: 2,
+        entries: 3,
+        file: 1000,
+        pod: 3000,
+    };
+    fork(just, "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_pod_takes_no_content_that_somebody_else_stored_too() {
+    let directory = Directory::new();
+    let alice = directory.open(Caps::default());
+    let bob = directory.user("bob").await;
+    alice.create_pod(&pod("data")).await.unwrap();
+    bob.create_pod(&pod("his")).await.unwrap();
+    write(&alice, "/same", b"the same").await.unwrap();
+    write(&alice, "/hers", b"hers").await.unwrap();
+    let mut same = &b"the same"[..];
+    bob.write(&pod("his"), &path("/own"), &mut same)
+        .await
+        .unwrap();
+
+    alice.delete_pod(&pod("data")).await.unwrap();
+    assert_eq!(directory.files(), [reference_of(b"the same").to_string()]);
+    let own = bob.read(&pod("his").into(), &path("/own")).await.unwrap();
+    assert_eq!(own.size, 8);
+}
+
+#[tokio::test]
+async fn receivers_lose_a_pod_whose_share_ends_or_that_is_deleted() {
+    let directory = Directory::new();
+    let alice = directory.open(Caps::default());
+    let bob = directory.user("bob").await;
+    for ends_by_deletion in [false, true] {
+        alice.create_pod(&pod("data")).await.unwrap();
+        let reference = alice.share(&pod("data")).await.unwrap();
+        bob.receive(&reference, &pod("theirs")).await.unwrap();
+        if ends_by_deletion {
+            alice.delete_pod(&pod("data")).await.unwrap();
+        } else {
+            alice.unshare(&pod("data")).await.unwrap();
+        }
+        assert_eq!(bob.pods().await.unwrap(), []);
+        let root = DfsPath::root();
+        assert_eq!(
+            bob.list(&reference.into(), &root)
+                .await
+                .unwrap_err()
+                .to_string(),
+            format!(
+                "no pod is shared as {reference}, or not any more: ask its owner for the reference that it has now"
+            )
+        );
+        // The name is free for something else.
+        bob.create_pod(&pod("theirs")).await.unwrap();
+        bob.delete_pod(&pod("theirs")).await.unwrap();
+        if !ends_by_deletion {
+            assert_eq!(
+                alice.unshare(&pod("data")).await.unwrap_err().to_string(),
+                "the pod `data` is not shared, so there is no reference to end: nobody but its owner can read it"
+            );
+            alice.delete_pod(&pod("data")).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_name_a_shared_pod_by_its_reference() {
+    let directory = Directory::new();
+    let dfs = directory.open(Caps::default());
+    dfs.create_pod(&pod("data")).await.unwrap();
+    write(&dfs, "/file", b"content").await.unwrap();
+    let reference = dfs.share(&pod("data")).await.unwrap();
+    let shared = Place::from(reference);
+    assert_eq!(
+        dfs.stat(&shared, &path("/none"))
+            .await
+            .unwrap_err()
+            .to_string(),
+        format!(
+            "there is nothing at `/none` in the pod shared as {reference}: list the directory to see what is there"
+        )
+    );
+    assert_eq!(
+        dfs.list(&pod("data").into(), &path("/file"))
+            .await
+            .unwrap_err()
+            .to_string(),
+        "`/file` in pod `data` is a file: name a directory"
+    );
+    fs::remove_file(directory.place(b"content")).unwrap();
+    let error = dfs.read(&shared, &path("/file")).await.err().unwrap();
+    assert!(
+        error.to_string().starts_with(&format!(
+            "the storage could not open `/file` in the pod shared as {reference}: "
+        )),
+        "{error}"
+    );
 }
 
 #[tokio::test]
