@@ -7,6 +7,7 @@
 // Values
 pub mod amount;
 pub mod digest;
+pub mod member;
 pub mod run_id;
 pub mod text;
 pub mod units;
@@ -14,6 +15,7 @@ pub mod units;
 // Request, ceiling, grant
 pub mod capabilities;
 pub mod denial;
+pub mod difference;
 pub mod explain;
 pub mod grants;
 pub mod json;
@@ -34,6 +36,7 @@ pub use amount::Amount;
 pub use capabilities::Capabilities;
 pub use consent::ConsentStore;
 pub use denial::Denial;
+pub use difference::{Change, ChangeKind, difference};
 pub use digest::Digest;
 pub use error::StateError;
 pub use grants::{Grants, Narrowing};

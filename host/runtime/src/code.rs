@@ -102,8 +102,6 @@ pub struct Examined {
     pub size: u64,
     /// What it is.
     pub examination: Examination,
-    /// Whether native code for it lies in the cache, so that most likely no compiling will be needed.
-    pub compiled: bool,
 }
 
 /// Why there is no native code.
@@ -204,13 +202,10 @@ impl Cache {
                     .await?
             }
         };
-        // Without a fingerprint nothing can be compiled or loaded, which is told when that is attempted.
-        let compiled = self.code_path(&digest).is_ok_and(|path| path.exists());
         Ok(Examined {
             digest,
             size,
             examination,
-            compiled,
         })
     }
 
@@ -260,8 +255,16 @@ impl Cache {
             .ok_or_else(|| self.unusable(&io::Error::other("a new entry could not be read back")))
     }
 
-    /// Native code and examination, if both are in the cache and their seals are right.
-    async fn find(&self, digest: Digest, purpose: Purpose) -> Result<Option<Compiled>, CodeError> {
+    /// Native code of the component with this digest, if it is in the cache. Its examination is there too then, and the
+    /// seals of both are right.
+    ///
+    /// # Errors
+    /// The component is not what `purpose` needs, or the cache cannot be used.
+    pub async fn find(
+        &self,
+        digest: Digest,
+        purpose: Purpose,
+    ) -> Result<Option<Compiled>, CodeError> {
         let Some(examination) = self.known(&digest) else {
             return Ok(None);
         };

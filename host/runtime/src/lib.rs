@@ -1,6 +1,7 @@
 //! Runs guests: the wasm engine, its limits, and both ends of the conversation between the broker and the confined
 //! child process in which a pod's script runs.
 
+pub mod archive;
 pub mod bindings;
 pub mod code;
 mod compile;
@@ -30,7 +31,7 @@ pub fn child(role: Role) -> ExitCode {
         Role::Runner => runner::main(),
         Role::Compile => compile::main(),
         Role::Examine => examine::main(),
-        Role::Unpack => package::main(),
+        Role::Unpack => archive::main(),
         Role::Work => work::child::main(),
     }
 }

@@ -78,6 +78,17 @@ impl Usage {
     }
 }
 
+/// Counts once what lies in `directories`; beyond `cap` it is not counted to the end.
+pub async fn count(directories: Vec<PathBuf>, cap: Usage) -> Usage {
+    let counter = Counter {
+        directories: Arc::new(directories),
+        cap,
+        process: None,
+    };
+    let counted = tokio::task::spawn_blocking(move || counter.count(None));
+    counted.await.unwrap_or_default().usage
+}
+
 /// What the last count of a [`Watch`] found. Clones read the same.
 #[derive(Clone, Debug, Default)]
 pub struct Reading(Arc<Mutex<Usage>>);

@@ -6,28 +6,34 @@
 use std::path::PathBuf;
 
 use sovr_runtime::limits::Limit;
-use sovr_runtime::quota::{Usage, Watch};
+use sovr_runtime::quota::{self, Usage, Watch};
 use sovr_runtime::work::Volume;
 
 use super::Limits;
 
 /// Watches the volumes, and what the process `process` holds of them without a name.
 pub(super) fn watch(volumes: &[Volume], limits: &Limits, process: Option<u32>) -> Watch {
-    let directories: Vec<PathBuf> = volumes.iter().map(|volume| volume.host.clone()).collect();
-    let cap = Usage {
-        bytes: limits.storage,
-        files: limits.files,
-    };
-    Watch::start(directories, cap, process)
+    Watch::start(directories(volumes), cap(limits), process)
 }
 
 /// Bytes that may still be put there.
 pub(super) async fn left(volumes: &[Volume], limits: &Limits) -> u64 {
-    let watch = watch(volumes, limits, None);
-    let used = watch.reading();
-    match watch.finish().await {
-        None => limits.storage.saturating_sub(used.get().bytes),
+    let cap = cap(limits);
+    let used = quota::count(directories(volumes), cap).await;
+    match used.over(&cap) {
+        None => cap.bytes.saturating_sub(used.bytes),
         Some(_) => 0,
+    }
+}
+
+fn directories(volumes: &[Volume]) -> Vec<PathBuf> {
+    volumes.iter().map(|volume| volume.host.clone()).collect()
+}
+
+fn cap(limits: &Limits) -> Usage {
+    Usage {
+        bytes: limits.storage,
+        files: limits.files,
     }
 }
 

@@ -1,10 +1,21 @@
 //! The manifest, in the form that Golem's own WASI runtime reads.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use serde::Deserialize;
+use sovr_capability::member;
 
 use super::{Access, EntryPoint, Manifest, MountPoint};
+use crate::archive::Fault;
+
+/// The manifest's name.
+const NAME: &str = "manifest.json";
+
+/// Bytes of the largest manifest.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// As it stands in the file. Unknown keys are left to whoever knows them: the format is not ours.
 #[derive(Debug, Deserialize)]
@@ -34,8 +45,26 @@ enum DocumentMountPoint {
     Private(String),
 }
 
+/// Reads the manifest of a package that was just unpacked into a directory, to these files.
+pub(crate) fn find(directory: &Path, files: &HashSet<String>) -> Result<Manifest, Fault> {
+    let wrong = |why: String| Fault::Manifest(why.into());
+    if !files.contains(NAME) {
+        return Err(wrong(
+            "is missing; it must lie at the top of the archive".to_owned(),
+        ));
+    }
+    let mut content = Vec::new();
+    File::open(directory.join(NAME))
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut content))
+        .map_err(|error| Fault::Io(format!("cannot read {NAME}: {error}")))?;
+    if content.len() as u64 > MOST_BYTES {
+        return Err(wrong(format!("is longer than {MOST_BYTES} bytes")));
+    }
+    read(&content, files).map_err(wrong)
+}
+
 /// Reads a manifest. The error continues the sentence "its manifest.json …".
-pub(super) fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, String> {
+fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, String> {
     let document: Document =
         serde_json::from_slice(content).map_err(|error| format!("cannot be read: {error}"))?;
     if let Some(runtime) = document.runtime.filter(|runtime| runtime != "wasi") {
@@ -48,7 +77,7 @@ pub(super) fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, 
     }
     let mut entry_points: Vec<EntryPoint> = Vec::new();
     for DocumentEntryPoint { id, wasm_path } in document.entry_points {
-        check_path(&wasm_path)
+        member::check(&wasm_path)
             .map_err(|reason| format!("names the module \"{wasm_path}\", which {reason}"))?;
         if !files.contains(&wasm_path) {
             return Err(format!(
@@ -70,7 +99,7 @@ pub(super) fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, 
         };
         let relative = path.strip_prefix('/').unwrap_or(&path);
         let relative = relative.strip_suffix('/').unwrap_or(relative);
-        check_path(relative)
+        member::check(relative)
             .map_err(|reason| format!("names the mount point \"{path}\", which {reason}"))?;
         let path = format!("/{relative}");
         if mount_points.iter().any(|other| other.path == path) {
@@ -84,28 +113,6 @@ pub(super) fn read(content: &[u8], files: &HashSet<String>) -> Result<Manifest, 
         entry_points,
         mount_points,
     })
-}
-
-/// Whether this is a relative path that stays where it is joined to, on every system. The error continues a sentence
-/// about the path.
-pub(super) fn check_path(path: &str) -> Result<(), &'static str> {
-    if path.is_empty() {
-        return Err("has no name");
-    }
-    if path.starts_with('/') {
-        return Err("has an absolute path");
-    }
-    if path.contains(|c: char| c.is_control() || c == '\\' || c == ':') {
-        return Err("has a control character, backslash or colon in its name");
-    }
-    for component in path.split('/') {
-        match component {
-            "" => return Err("has an empty part in its path"),
-            "." | ".." => return Err("has \".\" or \"..\" in its path"),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -96,7 +96,11 @@ fn a_second_use_needs_no_child() {
     let other = Cache::open(place.directory.path(), KEY).unwrap();
     run(other.get_or_compile(&file(&hello()), Purpose::Work, &NO_TIME)).unwrap();
     let examined = run(other.examine(&file(&hello()))).unwrap();
-    assert!(examined.compiled);
+    assert!(
+        run(other.find(examined.digest, Purpose::Work))
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(examined.size, hello().len() as u64);
     // Nothing unfinished stays behind.
     assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 2);
@@ -187,7 +191,11 @@ fn a_tampered_examination_is_refused_and_made_anew() {
     let again = run(place.cache.examine(&file(&component))).unwrap();
     assert_eq!(again.examination, examined.examination);
     assert_eq!(again.examination.kind, Kind::Component);
-    assert!(!again.compiled);
+    assert!(
+        run(place.cache.find(again.digest, Purpose::Script))
+            .unwrap()
+            .is_none()
+    );
 }
 
 fn a_directory_that_others_can_write_to_is_refused() {
@@ -354,7 +362,8 @@ fn an_examination_tells_what_a_component_needs() {
         ],
         ["language", "by hand", "1"]
     );
-    assert!(!examined.compiled);
+    let found = run(place.cache.find(examined.digest, Purpose::Script));
+    assert!(found.unwrap().is_none());
 }
 
 fn an_examination_tells_what_a_module_needs() {

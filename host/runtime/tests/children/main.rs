@@ -1,5 +1,6 @@
 //! Compiling, examining, working and unpacking, in real children: this program starts itself again in each role.
 
+mod archive;
 mod code;
 mod guest;
 mod package;
@@ -18,7 +19,13 @@ fn main() -> ExitCode {
     if let Some(role) = sovr_sandbox::role() {
         return sovr_runtime::child(role);
     }
-    let trials = [code::trials(), work::trials(), package::trials()].concat();
+    let trials = [
+        code::trials(),
+        work::trials(),
+        archive::trials(),
+        package::trials(),
+    ]
+    .concat();
     let trials = trials
         .into_iter()
         .map(|(name, test)| {
