@@ -35,7 +35,7 @@ const DEFAULT_SUBNET: &str = "public";
 
 /// Storage pods in which the program keeps the user's registries. A script that wrote to one would decide what the
 /// user sees as the user's own pods.
-pub const RESERVED_PODS: [&str; 3] = ["ComputePodRegistry", "SharedPods", "Sovr"];
+pub const RESERVED_PODS: [&str; 4] = ["ComputePodRegistry", "ForkedPods", "SharedPods", "Sovr"];
 
 /// What a pod asks for, with defaults filled in. Also the shape of what a run holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -106,6 +106,17 @@ impl ConsentStore {
         })
     }
 
+    /// Opens the store if there is one: before the first consent there is none, and opening would make it.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub fn open_existing(home: &Home) -> Result<Option<Self>, StateError> {
+        home.database()
+            .exists()
+            .then(|| Self::open(home))
+            .transpose()
+    }
+
     /// The consent for this key, if it was given.
     ///
     /// # Errors

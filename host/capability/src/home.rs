@@ -115,6 +115,18 @@ impl Home {
         self.config.join("networks.toml")
     }
 
+    /// The settings of the storage that holds the user's pods; need not exist.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.config.join("storage.toml")
+    }
+
+    /// The file that whoever changes the user's registries holds locked.
+    #[must_use]
+    pub fn registries_lock(&self) -> PathBuf {
+        self.state.join("registries.lock")
+    }
+
     /// The database of consents and money.
     #[must_use]
     pub fn database(&self) -> PathBuf {
@@ -145,7 +157,7 @@ impl Home {
         self.cache.join("work")
     }
 
-    /// Directory of the embedded storage.
+    /// Directory of the embedded storage, unless the settings name another.
     #[must_use]
     pub fn dfs(&self) -> PathBuf {
         self.data.join("dfs")

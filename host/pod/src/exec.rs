@@ -8,7 +8,7 @@
 
 use sovr_capability::text::quote;
 
-use crate::path::{GuestPath, PathError};
+use crate::path::{EXTERNAL, GuestPath, PathError};
 
 /// Stands for the pod's directory in the original, there with a slash at its end.
 const ROOT_MARK: &str = "[@]";
@@ -52,6 +52,11 @@ pub enum ExecError {
     /// The component lies where a guest may write.
     #[error("names the component {0}, which a run could replace; put it into script/")]
     Writable(GuestPath),
+    /// The component lies where the archives of other pods are unpacked.
+    #[error(
+        "names the component {0} beneath {EXTERNAL}/, whose content others may change: code travels in the pod itself; put it into script/"
+    )]
+    External(GuestPath),
 }
 
 impl Exec {
@@ -79,6 +84,9 @@ impl Exec {
         if component.area().is_writable() {
             return Err(ExecError::Writable(component));
         }
+        if component.is_external() {
+            return Err(ExecError::External(component));
+        }
         Ok(Self {
             component,
             args: words.map(|word| from_root(&word)).collect(),
@@ -87,7 +95,7 @@ impl Exec {
 }
 
 /// Replaces the mark by the root as a guest sees it, with one slash whether or not another follows.
-fn from_root(word: &str) -> String {
+pub(crate) fn from_root(word: &str) -> String {
     word.replace(&format!("{ROOT_MARK}/"), "/")
         .replace(ROOT_MARK, "/")
 }
@@ -175,6 +183,18 @@ mod tests {
                 "{line}"
             );
         }
+        for line in [
+            "payload/external/x.wasm",
+            "[@]payload/external/deep/x.wasm",
+            "/payload/external/x.wasm",
+        ] {
+            assert!(
+                matches!(Exec::parse(line), Err(ExecError::External(_))),
+                "{line}"
+            );
+        }
+        assert!(Exec::parse("payload/external.wasm").is_ok());
+        assert!(Exec::parse("payload/externals/x.wasm").is_ok());
         for line in ["output/x.wasm", "/tmp/x.wasm", "logs/x.wasm"] {
             assert!(
                 matches!(Exec::parse(line), Err(ExecError::Writable(_))),

@@ -166,10 +166,19 @@ fn symbolic_link(place: impl Into<Untrusted>) -> Finding {
     )
 }
 
+/// When a look is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the external payload is fetched.
+    Unfetched,
+    /// With the external payload in its place.
+    Fetched,
+}
+
 /// Everything worth saying about a pod that loaded: its tree, its recipe against its tree, habits of the original
 /// Sovr that this host does not follow.
 #[must_use]
-pub fn check(pod: &Pod) -> Vec<Finding> {
+pub fn check(pod: &Pod, stage: Stage) -> Vec<Finding> {
     let tree = pod.tree();
     let recipe = pod.recipe();
     let mut findings = Findings::default();
@@ -188,25 +197,26 @@ pub fn check(pod: &Pod) -> Vec<Finding> {
     {
         for form in forms {
             if let Image::Wasi(path) = &form.image
-                && let Ok(path) = path.parse()
+                && let Ok(path) = path.parse::<GuestPath>()
             {
                 let key = format!("capabilities.golem.packages.{name}");
-                findings.extend(missing_file(
-                    tree,
-                    &path,
-                    &key,
-                    "providers that run WASI packages cannot work",
-                ));
+                let comes =
+                    stage == Stage::Unfetched && path.is_external() && !recipe.external.is_empty();
+                let why = "providers that run WASI packages cannot work";
+                let missing = missing_file(tree, &path, &key, why);
+                findings.extend(missing.map(|finding| {
+                    if !comes {
+                        return finding;
+                    }
+                    Finding::warning(
+                        key,
+                        format!("names {path}, which comes with the external payload"),
+                        "it is looked for when the payload has been fetched",
+                        "see that an archive of `golem.payload` holds it",
+                    )
+                }));
             }
         }
-    }
-    if !recipe.external.is_empty() {
-        findings.extend([Finding::warning(
-            "golem.payload",
-            format!("names {} archives in storage pods", recipe.external.len()),
-            "they are not fetched by this version",
-            "unpack them into payload/external yourself",
-        )]);
     }
     if has_area(tree, Area::Tmp) {
         findings.extend([Finding::warning(

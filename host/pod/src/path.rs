@@ -9,6 +9,9 @@ use std::str::FromStr;
 
 use sovr_capability::text::{Untrusted, quote};
 
+/// Where the archives of other pods are unpacked.
+pub const EXTERNAL: &str = "payload/external";
+
 /// Longest path and longest part, in bytes.
 const MOST_BYTES: usize = 1024;
 const MOST_PART_BYTES: usize = 255;
@@ -87,6 +90,13 @@ impl GuestPath {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it is [`EXTERNAL`] or lies beneath it.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        let rest = self.path.strip_prefix(EXTERNAL);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Its last part.

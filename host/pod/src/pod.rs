@@ -1,28 +1,25 @@
 //! A pod: a directory with a recipe.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use sovr_capability::capabilities::Image;
 
-use crate::layout::{self, Finding, Severity};
-use crate::recipe::MOST_BYTES;
+use crate::document::Source;
+use crate::error::io_error;
+use crate::layout::{self, Finding, Severity, Stage};
 use crate::{Area, Error, Exec, GuestPath, Recipe, Tree};
-
-/// The recipe's name, unless the user names another file.
-const RECIPE: &str = "recipe.json";
 
 /// A loaded pod. Loading changes nothing on disk.
 #[derive(Debug)]
 pub struct Pod {
     recipe: Recipe,
     exec: Exec,
-    tree: Arc<Tree>,
+    source: Source,
 }
 
 /// Keeps other runs off the pod while it exists; the kernel drops it with the process.
@@ -37,27 +34,13 @@ impl Pod {
     /// # Errors
     /// When there is no pod, or its recipe is not valid. The layout is looked at by [`Pod::check_layout`].
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let (directory, name) = locate(path)?;
-        let tree = Tree::open(&directory)
-            .map_err(|source| io_error("open the pod's directory", &directory, source))?;
-        let recipe_path = tree.root().join(&name);
-        let text = read_recipe(&tree, &name, &recipe_path)?;
-        let recipe = Recipe::parse(&text, &recipe_path)?;
-        let exec = Exec::parse(&recipe.exec).map_err(|source| Error::Exec {
-            path: recipe_path.clone(),
-            source,
-        })?;
-        let problems = check_package_paths(&recipe);
-        if !problems.is_empty() {
-            return Err(Error::Recipe {
-                path: recipe_path,
-                problems,
-            });
-        }
+        let source = Source::read(path)?;
+        let recipe = Recipe::parse(source.bytes(), &source.path())?;
+        let exec = check_recipe(&recipe, &source.path())?;
         Ok(Self {
             recipe,
             exec,
-            tree: Arc::new(tree),
+            source,
         })
     }
 
@@ -73,24 +56,62 @@ impl Pod {
         &self.exec
     }
 
+    /// The recipe's file, byte for byte as it was read.
+    #[must_use]
+    pub fn recipe_bytes(&self) -> &[u8] {
+        self.source.bytes()
+    }
+
+    /// The name of the recipe's file in the pod's directory; `recipe.json`, unless the user named another.
+    #[must_use]
+    pub fn recipe_name(&self) -> &OsStr {
+        self.source.name()
+    }
+
+    /// The WASI packages of the recipe.
+    #[must_use]
+    pub fn packages(&self) -> Vec<GuestPath> {
+        let golem = self.recipe.capabilities.golem.iter();
+        let forms = golem.flat_map(|golem| golem.packages.values().flatten());
+        forms
+            .filter_map(|form| match &form.image {
+                Image::Wasi(path) => path.parse().ok(),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The pod's files.
     #[must_use]
     pub fn tree(&self) -> &Arc<Tree> {
-        &self.tree
+        self.source.tree()
     }
 
     /// The pod's directory, absolute.
     #[must_use]
     pub fn root(&self) -> &Path {
-        self.tree.root()
+        self.tree().root()
     }
 
-    /// Looks through the tree. Answers the findings that are no errors.
+    /// Looks through the tree before the external payload is fetched: what may come with it need not be there yet.
+    /// Answers the findings that are no errors.
     ///
     /// # Errors
-    /// When something lies there that must not.
+    /// When something lies there that must not, or something is missing that nobody will bring.
     pub fn check_layout(&self) -> Result<Vec<Finding>, Error> {
-        let (errors, warnings): (Vec<_>, Vec<_>) = layout::check(self)
+        self.check_layout_at(Stage::Unfetched)
+    }
+
+    /// Like [`Pod::check_layout`], with the external payload in its place: what is missing now stays missing.
+    ///
+    /// # Errors
+    /// When something lies there that must not, or something is missing.
+    pub fn check_layout_fetched(&self) -> Result<Vec<Finding>, Error> {
+        self.check_layout_at(Stage::Fetched)
+    }
+
+    fn check_layout_at(&self, stage: Stage) -> Result<Vec<Finding>, Error> {
+        let (errors, warnings): (Vec<_>, Vec<_>) = layout::check(self, stage)
             .into_iter()
             .partition(|finding| finding.severity == Severity::Error);
         if errors.is_empty() {
@@ -108,70 +129,42 @@ impl Pod {
     /// # Errors
     /// When another run holds it.
     pub fn lock(&self) -> Result<PodLock, Error> {
+        PodLock::hold(self.tree())
+    }
+}
+
+impl PodLock {
+    pub(crate) fn hold(tree: &Tree) -> Result<Self, Error> {
         // A handle of its own: the lock ends when this handle is closed. The directory itself is locked, so that no
         // file is left behind that could look like a lock.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(self.tree.handle(), c".", flags, Mode::empty())
-            .map_err(|errno| io_error("open the pod's directory", self.root(), errno.into()))?;
+        let root = rustix::fs::openat(tree.handle(), c".", flags, Mode::empty())
+            .map_err(|errno| io_error("open the directory", tree.root(), errno.into()))?;
         match flock(&root, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(PodLock { _root: root.into() }),
+            Ok(()) => Ok(Self { _root: root.into() }),
             Err(Errno::WOULDBLOCK) => Err(Error::InUse {
-                path: self.root().to_owned(),
+                path: tree.root().to_owned(),
             }),
-            Err(errno) => Err(io_error(
-                "lock the pod's directory",
-                self.root(),
-                errno.into(),
-            )),
+            Err(errno) => Err(io_error("lock the directory", tree.root(), errno.into())),
         }
     }
 }
 
-/// The directory of a pod and the name of its recipe.
-fn locate(path: &Path) -> Result<(PathBuf, OsString), Error> {
-    let not_a_pod = |problem: &str| Error::NotAPod {
+/// What a recipe must fulfil beyond its form to be run here. Answers what is run.
+pub(crate) fn check_recipe(recipe: &Recipe, path: &Path) -> Result<Exec, Error> {
+    let exec = Exec::parse(&recipe.exec).map_err(|source| Error::Exec {
         path: path.to_owned(),
-        problem: problem.to_owned(),
-    };
-    let found = match path.metadata() {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(not_a_pod("there is nothing"));
-        }
-        Err(source) => return Err(io_error("look at", path, source)),
-    };
-    if found.is_dir() {
-        return Ok((path.to_owned(), RECIPE.into()));
-    }
-    let name = path
-        .file_name()
-        .ok_or_else(|| not_a_pod("it has no name"))?;
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    Ok((parent.to_owned(), name.to_owned()))
-}
-
-fn read_recipe(tree: &Tree, name: &OsStr, path: &Path) -> Result<Vec<u8>, Error> {
-    let not_a_pod = |problem: &str| Error::NotAPod {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
-    };
-    let file = tree.open_in_root(name).map_err(|errno| match errno {
-        Errno::NOENT => not_a_pod("it does not exist"),
-        Errno::LOOP => not_a_pod("it is a symbolic link"),
-        Errno::NODEV | Errno::NXIO | Errno::ISDIR => not_a_pod("it is not a regular file"),
-        errno => io_error("open the recipe", path, errno.into()),
+        source,
     })?;
-    let mut text = Vec::new();
-    file.take(MOST_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(|source| io_error("read the recipe", path, source))?;
-    if text.len() as u64 > MOST_BYTES {
-        return Err(not_a_pod("it is longer than 1 MiB"));
+    let problems = check_package_paths(recipe);
+    if problems.is_empty() {
+        Ok(exec)
+    } else {
+        Err(Error::Recipe {
+            path: path.to_owned(),
+            problems,
+        })
     }
-    Ok(text)
 }
 
 /// WASI packages must lie where a guest can read and not write.
@@ -200,14 +193,6 @@ fn check_package_paths(recipe: &Recipe) -> Vec<String> {
         .collect()
 }
 
-fn io_error(doing: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        doing,
-        path: path.to_owned(),
-        source,
-    }
-}
-
 /// Whether an area of the pod is there; [`Tree::prepare`] makes those that are not.
 pub(crate) fn has_area(tree: &Tree, area: Area) -> bool {
     !matches!(
@@ -222,6 +207,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::document::RECIPE;
+    use crate::recipe::MOST_BYTES;
 
     const RECIPE_TEXT: &str = r#"{
         "name": "render",
@@ -347,12 +334,59 @@ mod tests {
     fn warnings_do_not_keep_a_pod_from_running() {
         let dir = pod();
         fs::create_dir(dir.path().join("tmp")).unwrap();
+        let warnings = Pod::load(dir.path()).unwrap().check_layout().unwrap();
+        let places: Vec<&str> = warnings.iter().map(|finding| finding.place.raw()).collect();
+        assert_eq!(places, ["tmp"]);
+    }
+
+    #[test]
+    fn a_package_may_come_with_the_external_payload_and_must_be_there_after_it() {
+        let dir = pod();
+        let text = RECIPE_TEXT.replace("payload/r.zip", "payload/external/r.zip");
+        let write = |text: &str| fs::write(dir.path().join(RECIPE), text).unwrap();
+        let load = || Pod::load(dir.path()).unwrap();
+        // Nobody brings it.
+        write(&text);
+        assert!(load().check_layout().is_err());
+
         let reference = "ab".repeat(32);
         let payload =
             format!(r#"[@]payload", "payload": [{{"ref":"{reference}","data":"/x.zip"}}]"#);
-        rewrite(&dir, r#"[@]payload""#, &payload);
-        let warnings = Pod::load(dir.path()).unwrap().check_layout().unwrap();
-        let places: Vec<&str> = warnings.iter().map(|finding| finding.place.raw()).collect();
-        assert_eq!(places, ["golem.payload", "tmp"]);
+        write(&text.replace(r#"[@]payload""#, &payload));
+        let warnings: Vec<String> = load()
+            .check_layout()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "capabilities.golem.packages.r: names payload/external/r.zip, which comes with the external payload: it is looked for when the payload has been fetched; see that an archive of `golem.payload` holds it"
+            ]
+        );
+        let error = load().check_layout_fetched().unwrap_err().to_string();
+        assert!(
+            error.contains("names payload/external/r.zip, and there is nothing"),
+            "{error}"
+        );
+        fs::create_dir(dir.path().join("payload/external")).unwrap();
+        fs::write(dir.path().join("payload/external/r.zip"), "PK").unwrap();
+        assert_eq!(load().check_layout().unwrap(), []);
+        assert_eq!(load().check_layout_fetched().unwrap(), []);
+        // A payload that brought a link instead.
+        fs::remove_file(dir.path().join("payload/external/r.zip")).unwrap();
+        symlink("/etc/passwd", dir.path().join("payload/external/r.zip")).unwrap();
+        assert!(load().check_layout_fetched().is_err());
+    }
+
+    #[test]
+    fn the_recipe_is_kept_byte_for_byte_with_its_name() {
+        let dir = pod();
+        let text = format!("\n{RECIPE_TEXT}\n\n");
+        fs::write(dir.path().join("render.recipe"), &text).unwrap();
+        let pod = Pod::load(&dir.path().join("render.recipe")).unwrap();
+        assert_eq!(pod.recipe_bytes(), text.as_bytes());
+        assert_eq!(pod.recipe_name(), "render.recipe");
     }
 }

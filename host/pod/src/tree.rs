@@ -16,7 +16,7 @@
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,16 +25,21 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
-use sovr_capability::Untrusted;
+use sha2::{Digest as _, Sha256};
+use sovr_capability::{Digest, Untrusted};
 
+use crate::error::io_error;
 use crate::quota::{Exceeded, Usage};
-use crate::{Area, GuestPath, Quota, remove};
+use crate::{Area, Error, GuestPath, Quota, remove};
 
 /// Directory in the pod's root where the host writes files that are not complete.
 pub const STAGING: &str = ".sovr-partial";
 
 /// Deepest nesting of directories in an area.
 pub const MOST_DEPTH: usize = 64;
+
+/// Most entries of a directory that is digested.
+const MOST_ENTRIES: usize = 1_000_000;
 
 /// Tries of an `openat2` that something moving nearby disturbs.
 const TRIES: usize = 64;
@@ -151,6 +156,14 @@ impl Tree {
         let root = root.canonicalize()?;
         let handle = rustix::fs::open(&root, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
         Ok(Self { root, handle })
+    }
+
+    /// A second handle of the same directory.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            root: self.root.clone(),
+            handle: self.handle.try_clone()?,
+        })
     }
 
     /// The root, absolute and without symbolic links.
@@ -348,6 +361,52 @@ impl Tree {
         Ok(files)
     }
 
+    /// Digest of all that lies beneath a directory: names, kinds and contents. Nothing there is an empty directory.
+    ///
+    /// # Errors
+    /// When it cannot be read, holds something else than files, or more than a million entries.
+    pub fn digest(&self, directory: &GuestPath) -> Result<Digest, Error> {
+        let top = Path::new(directory.as_str());
+        let failed = |errno: Errno| io_error("look through", &self.root.join(top), errno.into());
+        let mut found = Vec::new();
+        let walked = self.walk(top, &mut |entry| {
+            found.push((entry.path.to_owned(), entry.kind));
+            found.len() < MOST_ENTRIES
+        });
+        match walked {
+            Ok(Walked::Whole) | Err(Errno::NOENT) => {}
+            Ok(_) => return Err(failed(Errno::TOOBIG)),
+            Err(errno) => return Err(failed(errno)),
+        }
+        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut all = Sha256::new();
+        for (path, kind) in found {
+            let content = match kind {
+                FileType::RegularFile => self
+                    .open_file(&path)
+                    .map_err(io::Error::from)
+                    .and_then(Digest::of_reader)
+                    .map_err(|source| io_error("read", &self.root.join(&path), source))?
+                    .to_string(),
+                FileType::Directory => String::new(),
+                _ => {
+                    return Err(io_error(
+                        "read",
+                        &self.root.join(&path),
+                        Errno::NODEV.into(),
+                    ));
+                }
+            };
+            // Neither part can hold the byte that ends it.
+            let name = path.as_os_str().as_bytes();
+            for part in [name, content.as_bytes()] {
+                all.update(part);
+                all.update([0]);
+            }
+        }
+        Ok(Digest::from_bytes(all.finalize().into()))
+    }
+
     /// Counts what lies in the writable directories and tells the quota. Stops where there are more files than granted.
     ///
     /// # Errors
@@ -438,6 +497,37 @@ impl Tree {
         self.open_beneath(self.handle(), path, DIRECTORY, Mode::empty())
     }
 
+    /// A small regular file in the root itself, such as a recipe; none if nothing has the name.
+    ///
+    /// # Errors
+    /// When it is something else, longer than `most` bytes, or cannot be read.
+    pub fn read_in_root(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match self.open_in_root(OsStr::new(name)) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Opens a regular file with one name, whatever its name is made of.
+    pub(crate) fn open_file(&self, path: &Path) -> Result<File, Errno> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = self.open_beneath(self.handle(), path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if stat.st_nlink > 1 => Err(Errno::MLINK),
+            FileType::RegularFile => Ok(file.into()),
+            _ => Err(Errno::NODEV),
+        }
+    }
+
     /// Opens a regular file in the root itself, such as the recipe.
     pub(crate) fn open_in_root(&self, name: &OsStr) -> Result<File, Errno> {
         let flags =
@@ -458,7 +548,8 @@ impl Tree {
         self.handle.as_fd()
     }
 
-    fn open_staging(&self) -> Result<OwnedFd, Errno> {
+    /// Opens, or makes, the directory of what is not complete.
+    pub(crate) fn open_staging(&self) -> Result<OwnedFd, Errno> {
         match rustix::fs::mkdirat(self.handle(), STAGING, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => self.open_directory(Path::new(STAGING)),
             Err(errno) => Err(errno),
