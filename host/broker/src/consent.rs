@@ -6,14 +6,14 @@ use sovr_capability::explain::Explanation;
 use sovr_capability::{Digest, Untrusted};
 
 /// How a run may get its consent, besides one that is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consent {
     /// Ask, once.
     Ask,
     /// Whatever is asked within the policy is accepted: `--yes`.
     Whatever,
-    /// Exactly the request with this digest is accepted: `--allow DIGEST`.
-    Exactly(Digest),
+    /// Only requests with one of these digests are accepted: `--allow DIGEST`.
+    Exactly(Vec<Digest>),
 }
 
 /// What the user is asked.
@@ -52,9 +52,3 @@ pub trait Ask {
         Answer::NotAsked("nobody can be asked here".to_owned())
     }
 }
-
-/// Nobody to ask.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Nobody;
-
-impl Ask for Nobody {}

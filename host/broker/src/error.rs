@@ -73,11 +73,11 @@ pub enum Error {
     /// The user said no.
     #[error("not run: you did not agree to what the pod asks for")]
     Refused,
-    /// `--allow` names another request.
-    #[error("--allow names the request {}, but this pod's request is {}", .given.short(), .request.short())]
+    /// `--allow` names other requests.
+    #[error("--allow names {}, but this pod's request is {}", named(.given), .request.short())]
     OtherRequest {
         /// What the user gave.
-        given: Digest,
+        given: Vec<Digest>,
         /// What the pod asks.
         request: Digest,
     },
@@ -93,6 +93,20 @@ pub enum Error {
     /// The embedded storage cannot be used.
     #[error(transparent)]
     Dfs(#[from] sovr_dfs::Error),
+    /// A pod of a task cannot run, so none of them did.
+    #[error("pod {number} of the task, {directory}, cannot run, so none was run")]
+    Step {
+        /// Which, from 1.
+        number: usize,
+        /// Its directory.
+        directory: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A pod cannot be stored or fetched.
+    #[error(transparent)]
+    Protocol(#[from] sovr_protocol::Error),
     /// The policy file is wrong.
     #[error(transparent)]
     Policy(#[from] sovr_capability::policy::PolicyError),
@@ -133,6 +147,8 @@ pub enum Error {
 /// What an [`Error`] means to the caller; exit codes follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// What was named is not there, or is there already.
+    Usage,
     /// The pod is wrong.
     InvalidPod,
     /// The user or the policy does not allow it.
@@ -143,6 +159,18 @@ pub enum Kind {
     Unavailable,
     /// The user stopped it.
     Interrupted,
+}
+
+impl From<sovr_protocol::Kind> for Kind {
+    fn from(kind: sovr_protocol::Kind) -> Self {
+        match kind {
+            sovr_protocol::Kind::Usage => Self::Usage,
+            sovr_protocol::Kind::InvalidPod => Self::InvalidPod,
+            sovr_protocol::Kind::Denied => Self::Denied,
+            sovr_protocol::Kind::Limit => Self::LimitHit,
+            sovr_protocol::Kind::Unavailable => Self::Unavailable,
+        }
+    }
 }
 
 impl Error {
@@ -167,6 +195,8 @@ impl Error {
                 Kind::Denied
             }
             Error::Interrupted => Kind::Interrupted,
+            Error::Step { source, .. } => source.kind(),
+            Error::Protocol(error) => error.kind().into(),
             Error::Policy(_)
             | Error::Cache(_)
             | Error::Settings(_)
@@ -190,6 +220,7 @@ impl Error {
                 "the pod or its recipe has changed; look at it again with `sovr-host inspect`"
                     .to_owned(),
             ),
+            Error::Step { source, .. } => source.hint(),
             Error::Import { .. } => Some(
                 "build the component against the wit/ directory of this version of sovr-host"
                     .to_owned(),
@@ -197,4 +228,9 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn named(requests: &[Digest]) -> String {
+    let short: Vec<String> = requests.iter().map(Digest::short).collect();
+    short.join(" and ")
 }

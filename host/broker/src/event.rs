@@ -2,10 +2,13 @@
 //!
 //! Events are calls, not a queue: nothing piles up when the watcher is slow, the run waits for it instead.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use sovr_capability::{Amount, Untrusted};
+use sovr_protocol::Gathered;
+use sovr_protocol::event::Direction;
 
 use crate::report::Report;
 
@@ -15,12 +18,34 @@ pub trait Observer: Send + Sync {
     fn observe(&self, event: &Event);
 }
 
-/// An observer that looks away.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Unobserved;
+/// An observer of a run, told of the files that move for it.
+pub(crate) struct Forwarded(pub(crate) Arc<dyn Observer>);
 
-impl Observer for Unobserved {
-    fn observe(&self, _: &Event) {}
+impl sovr_protocol::Observer for Forwarded {
+    fn observe(&self, event: &sovr_protocol::Event) {
+        use sovr_protocol::Event as Moved;
+        let (direction, what, bytes, total, complete) = match event {
+            Moved::Transferred {
+                direction,
+                what,
+                bytes,
+                total,
+            } => (direction, what, bytes, *total, false),
+            Moved::Complete {
+                direction,
+                what,
+                bytes,
+            } => (direction, what, bytes, Some(*bytes), true),
+            _ => return,
+        };
+        self.0.observe(&Event::Transfer {
+            direction: *direction,
+            what: what.clone(),
+            bytes: *bytes,
+            total,
+            complete,
+        });
+    }
 }
 
 /// One thing that happened. In JSON: an object with `event` and the fields of the variant; times are seconds, amounts
@@ -33,6 +58,21 @@ impl Observer for Unobserved {
 )]
 #[non_exhaustive]
 pub enum Event {
+    /// A file moves between storage and this machine.
+    Transfer {
+        /// Which way.
+        direction: Direction,
+        /// What, in a few words that are safe to show.
+        what: String,
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes in all, where that is known.
+        total: Option<u64>,
+        /// Whether that was all.
+        complete: bool,
+    },
+    /// `payload/external` is laid out.
+    Supplied(Gathered),
     /// The component's native code is not in the cache and is being made.
     Compiling {
         /// The component's path in the pod.

@@ -4,33 +4,46 @@
 //! examined cannot be decided on, one that was not decided on cannot be prepared, one that was not prepared cannot
 //! run. `check`, `inspect` and `run` of the program stop at different steps of the same road.
 
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use serde_json::json;
 use sovr_capability::consent::{ConsentKey, GivenBy};
 use sovr_capability::explain::{Explanation, explain};
 use sovr_capability::{
     Capabilities, ConsentStore, Digest, Grants, Home, Narrowing, Policy, Untrusted,
 };
-use sovr_pod::{Finding, Pod};
+use sovr_dfs::Dfs;
+use sovr_dfs::local::{Caps, LocalDfs};
+use sovr_pod::pod::PodLock;
+use sovr_pod::{Area, Finding, Pod};
+use sovr_protocol::{Protocol, SourceDirectory, Sources};
 use sovr_runtime::code::{self, CompileLimits, Compiled, Purpose};
 use sovr_runtime::examine::Examination;
 
 use crate::consent::{Answer, Ask, Consent, Question};
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Forwarded, Observer};
 use crate::imports;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::run;
+use crate::settings::storage::Storage;
 
 /// One invocation's view of the machine: state directories and the user's policy.
-#[derive(Debug)]
 pub struct Host {
     home: Home,
     policy: Policy,
     code: OnceLock<Arc<code::Cache>>,
+    storage: OnceLock<Arc<dyn Dfs>>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("home", &self.home).finish_non_exhaustive()
+    }
 }
 
 impl Host {
@@ -44,6 +57,7 @@ impl Host {
             home,
             policy,
             code: OnceLock::new(),
+            storage: OnceLock::new(),
         })
     }
 
@@ -68,6 +82,34 @@ impl Host {
         let key = self.home.secret_key()?;
         let cache = code::Cache::open(&self.home.code(), *key.expose()).map_err(Error::Cache)?;
         Ok(self.code.get_or_init(|| Arc::new(cache)))
+    }
+
+    /// The user's storage, as `storage.toml` and the environment name it.
+    ///
+    /// # Errors
+    /// When the settings or the storage cannot be used.
+    pub fn storage(&self) -> Result<&Arc<dyn Dfs>, Error> {
+        if let Some(storage) = self.storage.get() {
+            return Ok(storage);
+        }
+        self.home.prepare()?;
+        let settings = Storage::load(&self.home.storage(), self.home.dfs(), |name| {
+            std::env::var_os(name)
+        })?;
+        let storage = LocalDfs::open(&settings.directory, &settings.user, Caps::default())?;
+        Ok(self.storage.get_or_init(|| Arc::new(storage)))
+    }
+
+    /// The Sovr protocol on the user's storage.
+    ///
+    /// # Errors
+    /// As those of [`Host::storage`].
+    pub fn protocol(
+        &self,
+        observer: Arc<dyn sovr_protocol::Observer>,
+    ) -> Result<Protocol, Error> {
+        let storage = Arc::clone(self.storage()?);
+        Ok(Protocol::new(storage, self.home.registries_lock(), observer))
     }
 
     /// Step 1: reads the recipe and looks over the layout. `path` is the pod's directory or its recipe; `more` are
@@ -125,13 +167,18 @@ impl Host {
         })
     }
 
-    /// Whether a consent for exactly this is remembered.
+    /// The consent to exactly this, if one is remembered. Makes nothing on disk.
     ///
     /// # Errors
     /// When the database cannot be used.
-    pub fn remembered(&self, pod: &Examined) -> Result<bool, Error> {
-        self.home.prepare()?;
-        Ok(ConsentStore::open(&self.home)?.find(&pod.key)?.is_some())
+    pub fn consent(
+        &self,
+        pod: &Examined,
+    ) -> Result<Option<sovr_capability::consent::Consent>, Error> {
+        Ok(match ConsentStore::open_existing(&self.home)? {
+            Some(store) => store.find(&pod.key)?,
+            None => None,
+        })
     }
 
     /// Step 3: whether the pod can run at all and the user agrees to what it would hold. May block on the user. A
@@ -153,7 +200,7 @@ impl Host {
         let request = pod.request();
         let given_by = match consent {
             // Checked even if a consent is remembered: who names a digest wants that and nothing else.
-            Consent::Exactly(given) if given != request => {
+            Consent::Exactly(given) if !given.contains(&request) => {
                 return Err(Error::OtherRequest { given, request });
             }
             _ if store.find(&pod.key)?.is_some() => return Ok(Decided(pod)),
@@ -175,39 +222,84 @@ impl Host {
         Ok(Decided(pod))
     }
 
-    /// Step 4: native code, from the cache or freshly compiled. Ends early when `interrupt` asks for it.
+    /// Step 4: what the pod works on. Takes the pod for this run alone, and lays out `payload/external`: the archives
+    /// that its recipe names, held against `sovr.lock`, and over them what a task hands to it.
+    ///
+    /// # Errors
+    /// When the pod is in use, or what it works on is not there, has changed, or is refused.
+    pub async fn supply(
+        &self,
+        Decided(pod): Decided,
+        handed: Vec<SourceDirectory>,
+        observer: &Arc<dyn Observer>,
+        mut interrupt: Interrupt,
+    ) -> Result<Supplied, Error> {
+        let loaded = &pod.loaded.pod;
+        let lock = loaded.lock()?;
+        let recipe = loaded.recipe();
+        if recipe.external.is_empty() && handed.is_empty() {
+            return Ok(Supplied { pod, lock });
+        }
+        let protocol = self.protocol(Arc::new(Forwarded(Arc::clone(observer))))?;
+        let sources = Sources {
+            archives: &recipe.external,
+            packages: loaded.packages(),
+            directories: handed,
+        };
+        let gathered = tokio::select! {
+            gathered = protocol.gather(loaded.tree(), sources) => gathered?,
+            () = interrupt.asked() => return Err(Error::Interrupted),
+        };
+        observer.observe(&Event::Supplied(gathered));
+        loaded.check_layout_fetched()?;
+        Ok(Supplied { pod, lock })
+    }
+
+    /// Step 5: native code, from the cache or freshly compiled. Ends early when `interrupt` asks for it.
     ///
     /// # Errors
     /// When the component cannot be compiled within its limits.
     pub async fn prepare(
         &self,
-        Decided(pod): Decided,
+        Supplied { pod, lock }: Supplied,
         observer: &dyn Observer,
         mut interrupt: Interrupt,
     ) -> Result<Prepared, Error> {
         let path = pod.loaded.pod.exec().component.as_str();
-        if !pod.examined.compiled {
-            observer.observe(&Event::Compiling {
-                component: path.to_owned(),
-                size: pod.examined.size,
+        let failed = |source| Error::Compile {
+            path: path.into(),
+            source,
+        };
+        // By the digest that was examined and agreed to: the file need not be read again.
+        let found = self.code()?.find(pod.examined.digest, Purpose::Script).await;
+        if let Some(compiled) = found.map_err(failed)? {
+            return Ok(Prepared {
+                pod,
+                lock,
+                compiled,
             });
         }
+        observer.observe(&Event::Compiling {
+            component: path.to_owned(),
+            size: pod.examined.size,
+        });
         let limits = CompileLimits::default();
         let compiled = tokio::select! {
             compiled = self.code()?.get_or_compile(&pod.loaded.component, Purpose::Script, &limits) => compiled,
             () = interrupt.asked() => return Err(Error::Interrupted),
         };
-        let compiled = compiled.map_err(|source| Error::Compile {
-            path: path.into(),
-            source,
-        })?;
+        let compiled = compiled.map_err(failed)?;
         if compiled.digest != pod.examined.digest {
             return Err(Error::Changed { path: path.into() });
         }
-        Ok(Prepared { pod, compiled })
+        Ok(Prepared {
+            pod,
+            lock,
+            compiled,
+        })
     }
 
-    /// Steps 5 and 6: runs the script, serves its calls, settles everything. Only what keeps the run from beginning, or
+    /// Steps 6 and 7: runs the script, serves its calls, settles everything. Only what keeps the run from beginning, or
     /// from being written down, is an error; how the script ended is in the report.
     ///
     /// # Errors
@@ -359,9 +451,41 @@ pub struct Ungranted {
 #[derive(Debug)]
 pub struct Decided(Examined);
 
+/// A pod that nobody else runs, with all that it works on.
+#[derive(Debug)]
+pub struct Supplied {
+    pod: Examined,
+    lock: PodLock,
+}
+
+impl Supplied {
+    /// Digest of everything that a run would depend on: component, arguments, grants, script and payload.
+    ///
+    /// # Errors
+    /// When the pod's files cannot be read.
+    pub fn fingerprint(&self) -> Result<Digest, Error> {
+        let tree = self.pod.loaded.pod.tree();
+        let read = |area: Area| Ok::<_, sovr_pod::Error>(tree.digest(&area.into())?.to_string());
+        let parts = json!([
+            self.pod.request(),
+            self.pod.loaded.args,
+            read(Area::Script)?,
+            read(Area::Payload)?,
+        ]);
+        Ok(Digest::of(parts.to_string()))
+    }
+
+    /// The pod.
+    #[must_use]
+    pub fn pod(&self) -> &Pod {
+        &self.pod.loaded.pod
+    }
+}
+
 /// A pod that is ready to run.
 #[derive(Debug)]
 pub struct Prepared {
     pub(crate) pod: Examined,
+    pub(crate) lock: PodLock,
     pub(crate) compiled: Compiled,
 }

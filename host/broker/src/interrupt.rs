@@ -32,9 +32,4 @@ impl Interrupt {
             std::future::pending::<()>().await;
         }
     }
-
-    /// Whether it was asked already.
-    pub fn is_asked(&self) -> bool {
-        *self.0.borrow()
-    }
 }

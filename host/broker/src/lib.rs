@@ -7,7 +7,8 @@
 //! | [`consent`] | how the user is asked; the default says no |
 //! | [`event`], [`report`], [`error`] | what happens during a run, how it ended, why it did not begin |
 //! | [`interrupt`] | Ctrl-C, as the run sees it |
-//! | [`settings`] | the user's `networks.toml` |
+//! | [`task`] | several pods, one after the other or at the same time |
+//! | [`settings`] | the user's `networks.toml` and `storage.toml` |
 //! | `gate` | the one choke point: check, audit line, permit |
 //! | `serve` | the conversation with a runner |
 //! | `calls` | one file per interface: what a permitted call does |
@@ -29,11 +30,12 @@ mod run_log;
 mod serve;
 pub mod settings;
 mod tally;
+pub mod task;
 mod watch;
 
-pub use consent::{Answer, Ask, Consent, Nobody, Question};
+pub use consent::{Answer, Ask, Consent, Question};
 pub use error::{Error, Kind};
-pub use event::{Event, Observer, Unobserved};
-pub use host::{Decided, Examined, Host, Loaded, Prepared};
+pub use event::{Event, Observer};
+pub use host::{Decided, Examined, Host, Loaded, Prepared, Supplied};
 pub use interrupt::{Interrupt, Interrupter};
 pub use report::{Ending, Report};

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use sovr_capability::ledger::{Account, Ceilings};
 use sovr_capability::{Amount, Grants, Ledger, Policy, RunId, Size, audit};
 use sovr_dfs::Dfs;
-use sovr_dfs::local::{Caps, LocalDfs};
 use sovr_golem::local::LocalNetwork;
 use sovr_pod::{Area, GuestPath, Quota, Tree};
 use sovr_runtime::bindings::pod::Identity;
@@ -31,9 +30,6 @@ use crate::serve::{self, Served};
 use crate::settings;
 use crate::tally::Tally;
 
-/// The user of the embedded storage.
-const LOCAL_USER: &str = "me";
-
 pub(crate) async fn run(
     host: &Host,
     pod: Prepared,
@@ -41,7 +37,6 @@ pub(crate) async fn run(
     interrupt: Interrupt,
 ) -> Result<Report, Error> {
     host.home().prepare()?;
-    let lock = pod.pod.loaded.pod.lock()?;
     let id = RunId::generate().map_err(Error::Random)?;
     let log = audit::Log::create(host.home(), &id, opened(&pod.pod))?;
     let gate = Arc::new(Gate::new(
@@ -63,7 +58,6 @@ pub(crate) async fn run(
     gate.log()
         .close(closing)
         .map_err(|source| audit_error(&gate, source))?;
-    drop(lock);
     if let Ok(report) = &result {
         observer.observe(&Event::Finished(Box::new(report.clone())));
     }
@@ -72,7 +66,11 @@ pub(crate) async fn run(
 
 async fn run_gated(
     host: &Host,
-    Prepared { pod, compiled }: Prepared,
+    Prepared {
+        pod,
+        lock: _lock,
+        compiled,
+    }: Prepared,
     id: &RunId,
     gate: &Arc<Gate>,
     observer: &Arc<dyn Observer>,
@@ -212,14 +210,7 @@ fn desk(
         None => None,
     };
     let dfs: Option<Arc<dyn Dfs>> = match grants.capabilities().dfs {
-        Some(_) => {
-            let user = LOCAL_USER.parse().map_err(sovr_dfs::Error::from)?;
-            Some(Arc::new(LocalDfs::open(
-                &home.dfs(),
-                &user,
-                Caps::default(),
-            )?))
-        }
+        Some(_) => Some(Arc::clone(host.storage()?)),
         None => None,
     };
     let networks = settings::local(&home.networks(), home.work())?;

@@ -16,7 +16,6 @@
 //! `lie-about-price` or `slow` with the delay of each command.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -24,30 +23,10 @@ use sovr_capability::{Amount, Span};
 use sovr_golem::LinearPrice;
 use sovr_golem::local::{self, Fault, ProviderSettings};
 
+use super::SettingsError;
+
 /// Most providers of the local network; each may have several processes.
 const MOST_PROVIDERS: usize = 64;
-
-/// Why the file cannot be used. Nothing runs then: settings that are not understood must not be taken for none.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// It cannot be read.
-    #[error("cannot read the settings {}: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not what is described above.
-    #[error("the settings {} are not valid: {problem}", .path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The problem, with line and column where the parser knows them.
-        problem: String,
-    },
-}
 
 /// What the file says.
 #[derive(Debug, Default, Deserialize)]
@@ -105,20 +84,8 @@ impl From<FaultWord> for Fault {
 /// # Errors
 /// When there is a file that cannot be used.
 pub fn local(path: &Path, scratch: PathBuf) -> Result<local::Settings, SettingsError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => {
-            return Err(SettingsError::Read {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    parse(&text, scratch).map_err(|problem| SettingsError::Invalid {
-        path: path.to_owned(),
-        problem,
-    })
+    let text = super::read(path)?;
+    parse(&text, scratch).map_err(super::invalid(path))
 }
 
 fn parse(text: &str, scratch: PathBuf) -> Result<local::Settings, String> {
