@@ -6,10 +6,11 @@
 //! cargo xtask guests
 //! cargo build --release
 //! cargo build --release --manifest-path plugins/Cargo.toml --package renderer --bin renderer
-//! cargo bench --package sovr-e2e                       # all; or: -- start, -- render, -- deadline
+//! apt-get install zip unzip
+//! cargo bench --package sovr-e2e                       # all; or: -- start, -- render, -- deadline, -- storage
 //! ```
 //!
-//! The peer is installed for the bench only and nothing else uses it. Whatever is missing is said, and left out.
+//! Peers are installed for the bench only and nothing else uses them. Whatever is missing is said, and left out.
 //! Runs of the candidates alternate, so that a busy moment of the machine hits all of them.
 
 use std::fs;
@@ -18,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sovr_e2e::{Home, Pod, exit, paths, wasm};
+use sovr_e2e::{Home, Pod, Storage, exit, paths, wasm};
 
 /// Rounds of what takes milliseconds.
 const ROUNDS: usize = 40;
@@ -36,6 +37,7 @@ fn main() {
         ("start", start as fn()),
         ("render", render),
         ("deadline", deadline),
+        ("storage", storage),
     ] {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             println!("\n{name}");
@@ -322,3 +324,103 @@ fn deadline() {
         100.0,
     );
 }
+
+/// A pod of 500 MB into storage and out again, next to Info-ZIP and `cp`, which do the same steps: an archive is made and
+/// put into its place; it is copied from there and unpacked. What counts as done is on the disk.
+fn storage() {
+    let users = Storage::new();
+    let alice = users.user("alice");
+    let pod = large_pod();
+    let path = pod.path();
+    let reference = alice.persist(&path);
+    let (archive, stored) = (alice.path("pod.zip"), alice.path("stored.zip"));
+    let shell = |script: &str, directory: &Path| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-ec", script, "sh"])
+            .args([&archive, &stored])
+            .current_dir(directory);
+        command
+    };
+    let make = "zip -rq \"$1\" . && cp \"$1\" \"$2\" && sync -f \"$2\" && rm \"$1\"";
+    let take =
+        "cp \"$2\" \"$1\" && mkdir taken && unzip -q \"$1\" -d taken && rm \"$1\" && sync -f taken";
+
+    let mut times = [const { Vec::new() }; 4];
+    for round in 0..=LONG_ROUNDS {
+        let mut commands = [
+            alice.home.command(["persist".as_ref(), path.as_os_str()]),
+            shell(make, &path),
+            alice.home.command(["fork", &reference, "--into", "forked"]),
+            shell(take, &alice.path("")),
+        ];
+        commands[2].current_dir(alice.path(""));
+        for (command, times) in commands.iter_mut().zip(&mut times) {
+            let took = time(command);
+            if round > 0 {
+                times.push(took);
+            }
+        }
+        for name in ["forked", "taken"] {
+            fs::remove_dir_all(alice.path(name)).unwrap();
+        }
+    }
+    let [persist, zip, fork, unzip] = [0, 1, 2, 3].map(|index| quantile(&mut times[index], 0.5));
+    line("persist, s", persist.as_secs_f64(), None);
+    line("zip and cp, s", zip.as_secs_f64(), None);
+    at_most("persist / zip and cp", persist.div_duration_f64(zip), 1.2);
+    line("fork, s", fork.as_secs_f64(), None);
+    line("cp and unzip, s", unzip.as_secs_f64(), None);
+    at_most("fork / cp and unzip", fork.div_duration_f64(unzip), 1.2);
+}
+
+/// 500 MB: noise as in pictures, text, and many small files.
+fn large_pod() -> Pod {
+    let pod = Pod::from_template("hello-world");
+    pod.edit_recipe(|recipe| recipe["name"] = json!("large"));
+    let payload = pod.join("payload");
+    let mut noise = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        noise
+    };
+    for number in 0..25 {
+        let bytes: Vec<u8> = (0..10_000_000 / 8)
+            .flat_map(|_| next().to_le_bytes())
+            .collect();
+        fs::write(payload.join(format!("noise-{number}.bin")), bytes).unwrap();
+    }
+    let mut text = |bytes: usize| {
+        let mut text = String::new();
+        while text.len() < bytes {
+            let word = WORDS[(next() % WORDS.len() as u64) as usize];
+            text.push_str(&format!("{word} {} ", next() % 1000));
+        }
+        text
+    };
+    for number in 0..20 {
+        fs::write(payload.join(format!("text-{number}.txt")), text(10_000_000)).unwrap();
+    }
+    fs::create_dir(payload.join("small")).unwrap();
+    for number in 0..5_000 {
+        fs::write(payload.join(format!("small/{number}.txt")), text(10_000)).unwrap();
+    }
+    pod
+}
+
+const WORDS: [&str; 12] = [
+    "frame",
+    "provider",
+    "pod",
+    "agreement",
+    "payload",
+    "scene",
+    "vertex",
+    "normal",
+    "texture",
+    "budget",
+    "activity",
+    "reference",
+];

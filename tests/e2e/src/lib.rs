@@ -9,6 +9,7 @@
 //! | [`paths`] | where the program, the templates and the hostile guests are |
 //! | [`home`] | state directories of one test |
 //! | [`pod`] | pods of one test |
+//! | [`users`] | users who share a storage |
 //! | [`run`] | one start of the program, and what was seen of it |
 //! | [`watch`] | processes as the kernel shows them: which there are, their memory, the moment they end |
 //! | [`wasm`] | guests that no compiler would make |
@@ -17,12 +18,14 @@ pub mod home;
 pub mod paths;
 pub mod pod;
 pub mod run;
+pub mod users;
 pub mod wasm;
 pub mod watch;
 
 pub use home::Home;
 pub use pod::Pod;
 pub use run::{Ended, Running};
+pub use users::{Storage, User};
 
 /// The program's exit codes, as its help documents them.
 pub mod exit {

@@ -35,7 +35,10 @@ impl Pod {
         fs::create_dir(&root).unwrap();
         fs::copy(source.join("recipe.json"), root.join("recipe.json")).unwrap();
         for part in ["script", "payload"] {
-            copy_tree(&source.join(part), &root.join(part));
+            // git keeps no empty directory.
+            if source.join(part).exists() {
+                copy_tree(&source.join(part), &root.join(part));
+            }
         }
         pod
     }

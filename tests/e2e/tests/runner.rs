@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
-use sovr_broker::{Consent, Ending, Host, Nobody, Unobserved, interrupt};
+use sovr_broker::{Ask, Consent, Ending, Event, Host, Observer, interrupt};
 use sovr_capability::Home;
 use sovr_e2e::{Pod, wasm};
 use sovr_runtime::bindings::dfs::Location;
@@ -162,6 +162,15 @@ fn main() -> ExitCode {
 }
 
 /// One run of a pod whose runner does this.
+/// Nobody to ask, and nobody who watches.
+struct Quiet;
+
+impl Ask for Quiet {}
+
+impl Observer for Quiet {
+    fn observe(&self, _: &Event) {}
+}
+
 fn run(abuse: &Abuse) -> Result<(), Failed> {
     let capabilities = json!({
         "dfs": { "read": ["any"] },
@@ -177,13 +186,17 @@ fn run(abuse: &Abuse) -> Result<(), Failed> {
     let report = runtime.block_on(async {
         let host = Host::open(Home::at(home.path()))?;
         let loaded = host.load(&pod.path(), &[abuse.name.to_owned()])?;
-        let decided = host.decide(host.examine(loaded).await?, Consent::Whatever, &mut Nobody)?;
+        let decided = host.decide(host.examine(loaded).await?, Consent::Whatever, &mut Quiet)?;
         let (_interrupter, interrupt) = interrupt::pair();
+        let observer: Arc<dyn Observer> = Arc::new(Quiet);
+        let supplied = host
+            .supply(decided, Vec::new(), &observer, interrupt.clone())
+            .await?;
         let prepared = host
-            .prepare(decided, &Unobserved, interrupt.clone())
+            .prepare(supplied, &*observer, interrupt.clone())
             .await?;
         let (before, begun) = (peak_memory(), Instant::now());
-        let report = host.run(prepared, Arc::new(Unobserved), interrupt).await?;
+        let report = host.run(prepared, observer, interrupt).await?;
         let (took, grown) = (begun.elapsed(), peak_memory().saturating_sub(before));
         if took > TIME + LATEST {
             return Err(Failed::from(format!(

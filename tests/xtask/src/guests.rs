@@ -45,7 +45,11 @@ enum Source {
     Package(&'static str),
 }
 
-const GUESTS: [Guest; 6] = [
+const GUESTS: [Guest; 7] = [
+    guest(
+        "contact-sheet/script/contact-sheet.wasm",
+        Source::Program("contact-sheet"),
+    ),
     guest(
         "hello-world/script/hello-world.wasm",
         Source::Program("hello-world"),
@@ -134,8 +138,11 @@ fn copy_templates(project: &Project) -> Result<()> {
         let pod = pod?;
         let target = project.built().join("pods").join(pod.file_name());
         files::copy(&pod.path().join(RECIPE), &target.join(RECIPE))?;
-        for folder in INPUTS {
-            files::copy_tree(&pod.path().join(folder), &target.join(folder))?;
+        // git keeps no empty folder, and a pod may need no payload.
+        for folder in INPUTS.map(|folder| (pod.path().join(folder), target.join(folder))) {
+            if folder.0.exists() {
+                files::copy_tree(&folder.0, &folder.1)?;
+            }
         }
     }
     Ok(())
