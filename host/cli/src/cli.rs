@@ -15,7 +15,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Runs compute pods: WebAssembly scripts that work on Golem providers, within what you grant them
+/// Runs and shares compute pods: WebAssembly scripts that work on Golem providers, within what you grant them
 #[derive(Debug, Parser)]
 #[command(
     name = "sovr-host",
@@ -95,9 +95,13 @@ fn after_help() -> String {
     let mut text = String::from(
         "Environment:\n  \
          SOVR_HOME       Keeps all state in this directory instead of the XDG places\n  \
+         SOVR_USER       Whose pods are meant, instead of the user in storage.toml [default: me]\n  \
+         SOVR_STORAGE    Where pods are stored, instead of the directory in storage.toml\n  \
          YAGNA_API_URL   Where `doctor` looks for the yagna daemon [default: http://127.0.0.1:7465]\n  \
          NO_COLOR        No colours, unless --color says otherwise\n\n\
-         As in the original Sovr, `--recipe FILE --run` is the same as `run FILE`.\n\n\
+         The original Sovr's spelling works too: --init, --recipe FILE --run, --recipe FILE --persist,\n\
+         --task FILE, --fork REFERENCE, --import-pod NAME, --list-pods, --generate-pod-registry,\n\
+         --persist-self.\n\n\
          Exit codes:\n",
     );
     for (exit, name, meaning) in Exit::ALL {
@@ -106,8 +110,15 @@ fn after_help() -> String {
     text
 }
 
+/// A command line that makes no sense, told in clap's way.
+pub(crate) fn nonsense(problem: &str, color: ColorChoice) -> clap::Error {
+    command()
+        .color(color)
+        .error(ErrorKind::ArgumentConflict, problem)
+}
+
 /// What `--color` says, before clap has parsed it: help and errors of clap itself obey it too.
-fn color_of(words: &[OsString]) -> ColorChoice {
+pub(crate) fn color_of(words: &[OsString]) -> ColorChoice {
     let words: Vec<&str> = words
         .iter()
         .take_while(|word| *word != "--")

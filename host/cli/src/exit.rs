@@ -13,9 +13,10 @@ pub(crate) enum Exit {
     Ok = 0,
     /// The pod's script ended with an error of its own.
     PodFailed = 1,
-    /// The command line makes no sense.
+    /// The command line makes no sense, or names a place where something is already.
     Usage = 2,
-    /// The pod asks for more than the user, or the user's policy, allows.
+    /// The pod asks for more than the user, or the user's policy, allows; or a reference holds something else than what
+    /// was pinned.
     Denied = 3,
     /// The pod hit one of its limits and was ended.
     Limit = 4,
@@ -36,11 +37,15 @@ impl Exit {
             "pod-failed",
             "the pod's script ended with an error",
         ),
-        (Exit::Usage, "usage", "the command line makes no sense"),
+        (
+            Exit::Usage,
+            "usage",
+            "the command line makes no sense, or a place is taken",
+        ),
         (
             Exit::Denied,
             "denied",
-            "the pod asks for more than you, or your policy, allow",
+            "you, or your policy, do not allow it; or what was pinned has changed",
         ),
         (
             Exit::Limit,

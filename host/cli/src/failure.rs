@@ -28,6 +28,25 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// The user stopped it, or said no.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// Ctrl-C, or the end of the answers.
+    Interrupted(&'static str),
+    /// A clear no, or something unclear.
+    Refused(&'static str),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Interrupted(what) | Stopped::Refused(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 /// An error as it is told. In JSON: one line with `"event": "error"`, also where the result would be a document.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename = "error", rename_all = "kebab-case")]
@@ -74,9 +93,7 @@ fn tell(error: &anyhow::Error, exit: Exit) -> Told {
         }
     }
     let message = messages.remove(0);
-    let hint = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<sovr_broker::Error>()?.hint());
+    let hint = error.chain().find_map(hint);
     Told {
         exit: exit.name(),
         code: exit.code(),
@@ -84,6 +101,17 @@ fn tell(error: &anyhow::Error, exit: Exit) -> Told {
         causes: messages,
         hint,
     }
+}
+
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let pod = match cause.downcast_ref() {
+        Some(sovr_protocol::Error::Pod(error)) => Some(error),
+        _ => cause.downcast_ref(),
+    };
+    if let Some(sovr_pod::Error::Exists { .. }) = pod {
+        return Some("make it elsewhere: `--into` of fork and import, `--parent` of init".to_owned());
+    }
+    cause.downcast_ref::<sovr_broker::Error>()?.hint()
 }
 
 fn render(told: &Told, output: Output) -> String {
@@ -130,14 +158,35 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         .unwrap_or(Exit::Unavailable)
 }
 
+/// What to exit with for an error of this kind.
+pub(crate) fn exit_of_kind(kind: Kind) -> Exit {
+    match kind {
+        Kind::Usage => Exit::Usage,
+        Kind::InvalidPod => Exit::InvalidPod,
+        Kind::Denied => Exit::Denied,
+        Kind::LimitHit => Exit::Limit,
+        Kind::Unavailable => Exit::Unavailable,
+        Kind::Interrupted => Exit::Interrupted,
+    }
+}
+
 fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if let Some(error) = cause.downcast_ref::<sovr_broker::Error>() {
-        return Some(match error.kind() {
-            Kind::InvalidPod => Exit::InvalidPod,
-            Kind::Denied => Exit::Denied,
-            Kind::LimitHit => Exit::Limit,
-            Kind::Unavailable => Exit::Unavailable,
-            Kind::Interrupted => Exit::Interrupted,
+    let broker = cause.downcast_ref().map(sovr_broker::Error::kind);
+    let protocol = cause.downcast_ref().map(sovr_protocol::Error::kind);
+    if let Some(kind) = broker.or_else(|| protocol.map(Kind::from)) {
+        return Some(exit_of_kind(kind));
+    }
+    if let Some(error) = cause.downcast_ref::<sovr_pod::Error>() {
+        return Some(match error {
+            sovr_pod::Error::Exists { .. } | sovr_pod::Error::Name { .. } => Exit::Usage,
+            sovr_pod::Error::Io { .. } => Exit::Unavailable,
+            _ => Exit::InvalidPod,
+        });
+    }
+    if let Some(stopped) = cause.downcast_ref::<Stopped>() {
+        return Some(match stopped {
+            Stopped::Interrupted(_) => Exit::Interrupted,
+            Stopped::Refused(_) => Exit::Denied,
         });
     }
     if let Some(error) = cause.downcast_ref::<RevokeError>() {
@@ -209,7 +258,7 @@ mod tests {
     #[test]
     fn the_kind_decides_the_exit_also_below_context() {
         let other = sovr_broker::Error::OtherRequest {
-            given: Digest::of("a"),
+            given: vec![Digest::of("a")],
             request: Digest::of("b"),
         };
         let error = anyhow::Error::from(other).context("cannot run");

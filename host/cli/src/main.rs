@@ -7,6 +7,8 @@
 //! | [`exit`], [`failure`] | exit codes; errors on their way out |
 //! | [`output`], [`json`], [`table`], [`wrap`], [`figures`] | how results and talk are written |
 //! | [`prompt`], [`consent_prompt`] | asking the user; the default says no |
+//! | [`interview`] | several questions one after the other, for `init` |
+//! | [`transfer`] | files on their way into storage and out of it |
 //! | [`progress`], [`summary`] | a run while it goes on, and at its end |
 //! | [`signals`] | Ctrl-C |
 //! | [`daemons`] | what `doctor` looks for |
@@ -18,6 +20,7 @@ mod daemons;
 mod exit;
 mod failure;
 mod figures;
+mod interview;
 mod json;
 mod legacy;
 mod output;
@@ -26,6 +29,7 @@ mod prompt;
 mod signals;
 mod summary;
 mod table;
+mod transfer;
 mod wrap;
 
 use std::process::ExitCode;
@@ -44,8 +48,12 @@ fn main() -> ExitCode {
 }
 
 fn command_line() -> Exit {
-    let words = legacy::rewrite(std::env::args_os().collect());
-    let cli = match Cli::from_words(words) {
+    let words: Vec<_> = std::env::args_os().collect();
+    let paint = cli::color_of(&words);
+    let parsed = legacy::rewrite(words)
+        .map_err(|problem| cli::nonsense(&problem, paint))
+        .and_then(Cli::from_words);
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come as errors too; they are the ones that go to standard output.

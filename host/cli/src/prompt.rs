@@ -43,8 +43,8 @@ pub(crate) trait Console {
     fn show(&mut self, text: &str) -> io::Result<()>;
     /// Throws away what was typed before now.
     fn forget_typed(&mut self) -> io::Result<()>;
-    /// Reads up to `most` bytes of one line.
-    fn read_line(&mut self, most: usize) -> io::Result<Vec<u8>>;
+    /// Reads up to `most` bytes of one line; none at the end of the input.
+    fn read_line(&mut self, most: usize) -> io::Result<Option<Vec<u8>>>;
 }
 
 /// Asks on a console, once.
@@ -69,7 +69,7 @@ impl<C: Console> ConsolePrompt<C> {
         // typed after it is.
         self.console.forget_typed()?;
         self.console.show(&format!("{question} [y/N] "))?;
-        let line = self.console.read_line(LONGEST_ANSWER)?;
+        let line = self.console.read_line(LONGEST_ANSWER)?.unwrap_or_default();
         if line.len() >= LONGEST_ANSWER {
             // Something pasted; its rest must not reach the shell either.
             self.console.forget_typed()?;
@@ -122,15 +122,15 @@ impl Console for StandardConsole {
         Ok(tcflush(io::stdin(), QueueSelector::IFlush)?)
     }
 
-    fn read_line(&mut self, most: usize) -> io::Result<Vec<u8>> {
+    fn read_line(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         for byte in io::stdin().lock().take(most as u64).bytes() {
             match byte? {
-                b'\n' => break,
+                b'\n' => return Ok(Some(line)),
                 byte => line.push(byte),
             }
         }
-        Ok(line)
+        Ok((!line.is_empty()).then_some(line))
     }
 }
 
@@ -165,15 +165,11 @@ mod tests {
             Ok(())
         }
 
-        fn read_line(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        fn read_line(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
             self.typed.extend(self.answer.as_bytes());
-            Ok(self
-                .typed
-                .iter()
-                .copied()
-                .take_while(|byte| *byte != b'\n')
-                .take(most)
-                .collect())
+            let typed = self.typed.iter().copied();
+            let line: Vec<u8> = typed.take_while(|byte| *byte != b'\n').take(most).collect();
+            Ok((!self.typed.is_empty()).then_some(line))
         }
     }
 

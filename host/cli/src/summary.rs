@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clap::builder::styling::Style;
 use sovr_broker::report::{Ending, OutputFile, Report, TaskResult};
+use sovr_broker::task::{Outcome, TaskReport};
 use sovr_capability::Untrusted;
 
 use crate::figures::{count, money, number, time};
@@ -71,15 +73,64 @@ pub(crate) fn failure(report: &Report) -> Option<String> {
     }))
 }
 
-fn headline(report: &Report, paint: Paint) -> String {
-    let pod = paint.paint(STRONG, report.pod.escaped());
-    let (style, ending) = match &report.ending {
+/// The end of a task: each pod, and what became of it.
+pub(crate) fn render_task(report: &TaskReport, paint: Paint, width: Option<usize>) -> String {
+    let mut table = Table::new([
+        ("pod", Align::Left),
+        ("time", Align::Right),
+        ("cost in GLM", Align::Right),
+        ("result", Align::Left),
+    ]);
+    for (step, outcome) in &report.steps {
+        let (taken, cost, result) = match outcome {
+            Outcome::Ran { report } => (
+                time(report.time),
+                number(report.cost),
+                ending(&report.ending).1,
+            ),
+            Outcome::Unchanged { .. } => ("-".to_owned(), "-".to_owned(), "unchanged, kept"),
+            Outcome::Refused { .. } => ("-".to_owned(), "-".to_owned(), "could not run"),
+            Outcome::NotRun => ("-".to_owned(), "-".to_owned(), "not run"),
+        };
+        table.row([step.directory.clone(), taken, cost, result.to_owned()]);
+    }
+    let done = report
+        .steps
+        .iter()
+        .filter(|(_, outcome)| outcome.succeeded())
+        .count();
+    let name = paint.paint(STRONG, report.task.escaped());
+    let (style, words) = match (done == report.steps.len(), report.interrupted) {
+        (true, _) => (GOOD, "completed"),
+        (false, true) => (CARE, "was stopped"),
+        (false, false) => (BAD, "failed"),
+    };
+    let mut text = format!(
+        "\n{}\ntask {name} {}: {done} of {}\n",
+        table.within(width),
+        paint.paint(style, words),
+        count(report.steps.len() as u64, "pod", "pods")
+    );
+    if let Some(output) = &report.output {
+        let place = Untrusted::from(output.to_string_lossy().into_owned()).escaped();
+        text.push_str(&format!("{} {place}\n", paint.paint(FAINT, "   output")));
+    }
+    text.trim_end().to_owned()
+}
+
+fn ending(ending: &Ending) -> (Style, &'static str) {
+    match ending {
         Ending::Completed => (GOOD, "completed"),
         Ending::LimitHit { .. } => (BAD, "hit a limit"),
         Ending::Violation { .. } => (BAD, "was killed"),
         Ending::Interrupted => (CARE, "was stopped"),
         _ => (BAD, "failed"),
-    };
+    }
+}
+
+fn headline(report: &Report, paint: Paint) -> String {
+    let pod = paint.paint(STRONG, report.pod.escaped());
+    let (style, ending) = ending(&report.ending);
     let money = match report.budget {
         Some(budget) => format!(", {} of {} spent", number(report.cost), money(budget)),
         None => String::new(),

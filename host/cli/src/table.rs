@@ -6,7 +6,8 @@ use std::fmt;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Cells wider than this are cut, so that one long name cannot push the other columns off the screen.
+/// Cells wider than this are cut, so that one long name cannot push the other columns off the screen. Those of the last
+/// column push nothing.
 const WIDEST: usize = 40;
 
 /// A column of text is not cut below this, however narrow the terminal.
@@ -41,7 +42,12 @@ impl Table {
 
     /// Adds a row; it has as many cells as there are columns.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cells: Vec<String> = cells.into_iter().map(|cell| cut(&cell, WIDEST)).collect();
+        let mut cells: Vec<String> = cells.into_iter().collect();
+        if let Some((_, others)) = cells.split_last_mut() {
+            for cell in others {
+                *cell = cut(cell, WIDEST);
+            }
+        }
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(cells);
     }

@@ -1,9 +1,12 @@
 //! `sovr-host check`: whether a pod can run, and what would be odd about it.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use serde::Serialize;
 use sovr_broker::host::Ungranted;
 use sovr_capability::{Digest, Narrowing, Size};
-use sovr_pod::Finding;
+use sovr_pod::{Document, Finding, Lock, Task, Tree};
 
 use super::PodArgs;
 use super::survey::Survey;
@@ -11,10 +14,10 @@ use crate::exit::Exit;
 use crate::figures::count;
 use crate::output::{BAD, CARE, GOOD, Output, STRONG};
 
-/// Check a pod without running it
+/// Check a pod or a task without running it
 ///
 /// Reads the recipe, looks over the directories, holds what the component imports against what it would be granted.
-/// Nothing is compiled, run or written. Exits with 6 if the pod cannot run.
+/// Nothing is compiled or run, and nothing in the pod is written. Exits with 6 if the pod cannot run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -37,6 +40,9 @@ struct Report {
 
 /// Checks it.
 pub(crate) fn check(args: &Args, output: Output) -> anyhow::Result<Exit> {
+    if let Ok((directory, Document::Task(task))) = Document::load(&args.pod.pod) {
+        return check_task(&directory, &task, output);
+    }
     let survey = Survey::of(&args.pod.pod)?;
     let examined = &survey.examined;
     let obstacles = examined.obstacles();
@@ -60,6 +66,52 @@ pub(crate) fn check(args: &Args, output: Output) -> anyhow::Result<Exit> {
     } else {
         Exit::InvalidPod
     })
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TaskReport<'a> {
+    task: &'a str,
+    pods: usize,
+    /// References that it names, and how many of them are pinned.
+    references: usize,
+    pinned: usize,
+}
+
+/// A task whose recipe is valid. Its pods are elsewhere; a run looks at each.
+fn check_task(directory: &Path, task: &Task, output: Output) -> anyhow::Result<Exit> {
+    let tree = Tree::open(directory)?;
+    let lock = Lock::read(&tree)?.unwrap_or_default();
+    let payload = task.payload.iter().map(|archive| &archive.reference);
+    let references: BTreeSet<&String> = task.pods.iter().chain(payload).collect();
+    let pinned = references
+        .iter()
+        .filter(|reference| lock.references.contains_key(**reference));
+    let report = TaskReport {
+        task: &task.name,
+        pods: task.pods.len(),
+        pinned: pinned.count(),
+        references: references.len(),
+    };
+    if output.json {
+        output.document(&report)?;
+        return Ok(Exit::Ok);
+    }
+    let paint = output.stdout;
+    let ok = paint.paint(GOOD, format_args!("{:<7}", "ok"));
+    let pods = count(report.pods as u64, "pod", "pods");
+    let mut text = format!("{ok}  recipe     {} is a valid task of {pods}\n", task.name);
+    let (mark, words) = match report.references - report.pinned {
+        0 => (ok, "all references are pinned in sovr.lock".to_owned()),
+        open => {
+            let of = format!("{open} of {} references", report.references);
+            let words = format!("{of} not pinned yet; `lock` or the first run does it");
+            (paint.paint(STRONG, format_args!("{:<7}", "info")), words)
+        }
+    };
+    text.push_str(&format!("{mark}  lock       {words}\n"));
+    output.result(text)?;
+    Ok(Exit::Ok)
 }
 
 fn in_words(obstacle: &sovr_broker::Error) -> String {

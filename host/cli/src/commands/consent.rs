@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use sovr_capability::consent::{GivenBy, RevokeError};
-use sovr_capability::{ConsentStore, Home, StateError};
+use sovr_capability::{ConsentStore, Home};
 
 use crate::exit::Exit;
 use crate::figures::count;
@@ -52,7 +52,7 @@ pub(crate) fn consent(args: &Args, output: Output) -> anyhow::Result<Exit> {
             request: Some(request),
             ..
         })) => {
-            let Some(store) = store(&home)? else {
+            let Some(store) = ConsentStore::open_existing(&home)? else {
                 return Err(RevokeError::None(request.clone()).into());
             };
             let consent = store.revoke(request)?;
@@ -64,7 +64,7 @@ pub(crate) fn consent(args: &Args, output: Output) -> anyhow::Result<Exit> {
             revoked(1, &words, output)
         }
         Some(Action::Revoke(Revoke { request: None, .. })) => {
-            let number = match store(&home)? {
+            let number = match ConsentStore::open_existing(&home)? {
                 Some(store) => store.revoke_all()?,
                 None => 0,
             };
@@ -77,17 +77,8 @@ pub(crate) fn consent(args: &Args, output: Output) -> anyhow::Result<Exit> {
     }
 }
 
-/// The store; none before the first consent, because opening it would make it.
-pub(super) fn store(home: &Home) -> Result<Option<ConsentStore>, StateError> {
-    if home.database().exists() {
-        ConsentStore::open(home).map(Some)
-    } else {
-        Ok(None)
-    }
-}
-
 fn list(home: &Home, output: Output) -> anyhow::Result<Exit> {
-    let consents = match store(home)? {
+    let consents = match ConsentStore::open_existing(home)? {
         Some(store) => store.list()?,
         None => Vec::new(),
     };

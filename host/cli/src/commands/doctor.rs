@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 
 use serde::Serialize;
-use sovr_broker::settings;
+use sovr_broker::settings::{self, storage::Storage};
 use sovr_capability::{Home, Policy};
 use sovr_sandbox::{Strength, Wall};
 
@@ -135,6 +135,16 @@ fn state() -> Vec<Item> {
     items.push(file("policy", &home.policy(), Policy::load(&home.policy())));
     let networks = settings::local(&home.networks(), home.work());
     items.push(file("networks", &home.networks(), networks));
+    items.push(
+        match Storage::load(&home.storage(), home.dfs(), |name| std::env::var_os(name)) {
+            Ok(Storage { user, directory }) => item(
+                "storage",
+                State::Ok,
+                format_args!("{}, pods of user {user}", directory.display()),
+            ),
+            Err(error) => item("storage", State::Missing, error),
+        },
+    );
     items
 }
 

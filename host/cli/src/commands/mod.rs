@@ -4,10 +4,22 @@ mod audit;
 mod check;
 mod completions;
 mod consent;
+mod delete;
 mod doctor;
+mod fork;
+mod import;
+mod init;
 mod inspect;
+mod list;
+mod lock;
+mod persist;
+mod persist_self;
+mod portrait;
+mod registry;
 mod run;
+mod storage;
 mod survey;
+mod unshare;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -18,9 +30,19 @@ use crate::output::Output;
 /// What to do. The help of each is written at its arguments.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Run(run::Args),
+    Init(init::Args),
     Check(check::Args),
     Inspect(inspect::Args),
+    Run(run::Args),
+    Persist(persist::Args),
+    Fork(fork::Args),
+    Import(import::Args),
+    List(list::Args),
+    Lock(lock::Args),
+    Unshare(unshare::Args),
+    Delete(delete::Args),
+    Registry(registry::Args),
+    PersistSelf(persist_self::Args),
     Doctor(doctor::Args),
     Consent(consent::Args),
     Audit(audit::Args),
@@ -31,9 +53,19 @@ impl Command {
     /// Does it.
     pub(crate) fn execute(self, output: Output) -> anyhow::Result<Exit> {
         match self {
-            Command::Run(args) => run::run(args, output),
+            Command::Init(args) => init::init(&args, output),
             Command::Check(args) => check::check(&args, output),
             Command::Inspect(args) => inspect::inspect(&args, output),
+            Command::Run(args) => run::run(args, output),
+            Command::Persist(args) => persist::persist(&args, output),
+            Command::Fork(args) => fork::fork(&args, output),
+            Command::Import(args) => import::import(&args, output),
+            Command::List(args) => list::list(&args, output),
+            Command::Lock(args) => lock::lock(&args, output),
+            Command::Unshare(args) => unshare::unshare(&args, output),
+            Command::Delete(args) => delete::delete(&args, output),
+            Command::Registry(args) => registry::registry(&args, output),
+            Command::PersistSelf(args) => persist_self::persist_self(&args, output),
             Command::Doctor(args) => doctor::doctor(&args, output),
             Command::Consent(args) => consent::consent(&args, output),
             Command::Audit(args) => audit::audit(&args, output),
@@ -42,10 +74,10 @@ impl Command {
     }
 }
 
-/// A pod that is only looked at.
+/// A pod or a task that is only looked at.
 #[derive(Debug, clap::Args)]
 struct PodArgs {
-    /// The pod's directory, or its recipe.json
+    /// Directory of the pod or task, or its recipe.json
     #[arg(value_name = "POD", value_hint = clap::ValueHint::AnyPath)]
     pod: PathBuf,
 }

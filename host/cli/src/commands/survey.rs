@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sovr_broker::{Examined, Host};
 use sovr_capability::Home;
-use sovr_capability::consent::{Consent, ConsentKey};
+use sovr_capability::consent::Consent;
 use sovr_runtime::examine::Name;
 
 use super::block_on;
@@ -23,14 +23,7 @@ impl Survey {
         let host = Host::open(Home::from_environment()?)?;
         let loaded = host.load(pod, &[])?;
         let examined = block_on(async { Ok(host.examine(loaded).await?) })?;
-        let key = ConsentKey {
-            component: examined.component(),
-            capabilities: examined.grants().digest(),
-        };
-        let consent = match super::consent::store(host.home())? {
-            Some(store) => store.find(&key)?,
-            None => None,
-        };
+        let consent = host.consent(&examined)?;
         Ok(Survey { examined, consent })
     }
 

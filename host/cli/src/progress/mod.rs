@@ -9,6 +9,7 @@ mod events;
 mod narrator;
 mod story;
 mod tally;
+mod task;
 mod text;
 
 use std::io::{self, IsTerminal};
@@ -17,6 +18,9 @@ use std::sync::Arc;
 use sovr_broker::Observer;
 
 use crate::output::Output;
+
+pub(crate) use events::write as write_event;
+pub(crate) use task::TaskDisplay;
 
 /// Something that shows a run.
 pub(crate) trait Display: Observer {

@@ -21,6 +21,8 @@ const LABELS: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Narrator {
     paint: Paint,
+    /// Stands before every line, where several pods run at the same time.
+    prefix: String,
     /// Lines below this are left out.
     least: Weight,
     bars: Option<Bars>,
@@ -45,9 +47,18 @@ impl Narrator {
         };
         Narrator {
             paint: output.stderr,
+            prefix: String::new(),
             least,
             bars,
             state: Mutex::default(),
+        }
+    }
+
+    /// A narrator of one pod among several that run at the same time.
+    pub(crate) fn among_others(output: Output, name: &str) -> Narrator {
+        Narrator {
+            prefix: format!("{name}: "),
+            ..Narrator::new(output, None)
         }
     }
 
@@ -89,15 +100,27 @@ impl Narrator {
             .paint(style, format_args!("{:>LABELS$}", line.label));
         self.write(
             Stream::Stderr,
-            format!("{label} {}\n", line.text).as_bytes(),
+            format!("{label} {}{}\n", self.prefix, line.text).as_bytes(),
         );
+    }
+
+    /// The pod's standard output is a result, and passed on as it is.
+    fn print(&self, lines: Vec<u8>) {
+        if self.prefix.is_empty() {
+            return self.write(Stream::Stdout, &lines);
+        }
+        let named: String = String::from_utf8_lossy(&lines)
+            .lines()
+            .map(|line| format!("{}{line}\n", self.prefix))
+            .collect();
+        self.write(Stream::Stdout, named.as_bytes());
     }
 
     /// The pod's standard error stands behind a rule, so that it is not taken for words of ours.
     fn quote(&self, lines: &[u8]) {
         let quoted: String = String::from_utf8_lossy(lines)
             .lines()
-            .map(|line| format!("{:>LABELS$} {line}\n", "|"))
+            .map(|line| format!("{:>LABELS$} {}{line}\n", "|", self.prefix))
             .collect();
         self.write(Stream::Stderr, quoted.as_bytes());
     }
@@ -115,7 +138,7 @@ impl Observer for Narrator {
                 text,
             } => {
                 let lines = state.stdout.push(text.raw());
-                self.write(Stream::Stdout, &lines);
+                self.print(lines);
             }
             Event::Output {
                 stream: Stream::Stderr,
@@ -161,7 +184,7 @@ impl Display for Narrator {
     fn end(&self) {
         let mut state = self.state();
         let (stdout, stderr) = (state.stdout.finish(), state.stderr.finish());
-        self.write(Stream::Stdout, &stdout);
+        self.print(stdout);
         self.quote(&stderr);
         if let Some(bars) = &self.bars {
             bars.end();

@@ -3,6 +3,8 @@
 use sovr_broker::event::{Event, Level};
 use sovr_capability::Size;
 use sovr_golem::event::Event as Golem;
+use sovr_pod::external::Collision;
+use sovr_protocol::event::Direction;
 
 use super::board::{Board, name};
 use crate::figures::{count, money, time};
@@ -32,6 +34,9 @@ pub(crate) struct Line {
 /// Most characters of a stranger's explanation; what matters often stands at its end.
 const WORDS: usize = 1000;
 
+/// Replaced files that are named; more are counted.
+const MOST_COLLISIONS: usize = 5;
+
 /// The line for an event; `board` is as it was before the event.
 pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
     use Weight::{Notable, Odd, Routine};
@@ -53,6 +58,19 @@ pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
                 "running",
                 format!("{} as run {run}{budget}", pod.escaped()),
             )
+        }
+        Event::Transfer {
+            direction: Direction::Down,
+            what,
+            bytes,
+            complete: true,
+            ..
+        } => {
+            let size = Size::bytes(*bytes).rounded();
+            (Routine, "fetched", format!("{what} ({size})"))
+        }
+        Event::Supplied(gathered) if !gathered.collisions.is_empty() => {
+            (Odd, "replaced", replaced(&gathered.collisions))
         }
         Event::Notice { text } => (Odd, "notice", text.clone()),
         Event::Log {
@@ -92,6 +110,25 @@ pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
         label,
         text,
     })
+}
+
+/// Which files in `payload/external` are not those that were there first.
+fn replaced(collisions: &[Collision]) -> String {
+    let files = count(collisions.len() as u64, "file", "files");
+    let mut text = format!("{files} in payload/external by another of the same name:");
+    for collision in collisions.iter().take(MOST_COLLISIONS) {
+        text.push_str(&format!(
+            " {} of {} by that of {};",
+            collision.path.escaped_within(80),
+            collision.replaced,
+            collision.by
+        ));
+    }
+    let more = collisions.len().saturating_sub(MOST_COLLISIONS);
+    if more > 0 {
+        return format!("{text} and {more} more");
+    }
+    text.trim_end_matches(';').to_owned()
 }
 
 fn tell_golem(job: u64, event: &Golem, board: &Board) -> Option<Line> {

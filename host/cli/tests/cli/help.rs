@@ -2,11 +2,22 @@
 
 use crate::place::Place;
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
-    &["run"],
+    &["init"],
     &["check"],
     &["inspect"],
+    &["run"],
+    &["persist"],
+    &["fork"],
+    &["import"],
+    &["list"],
+    &["lock"],
+    &["unshare"],
+    &["delete"],
+    &["registry"],
+    &["registry", "rebuild"],
+    &["persist-self"],
     &["doctor"],
     &["consent"],
     &["consent", "list"],

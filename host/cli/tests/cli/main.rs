@@ -3,8 +3,12 @@
 mod arguments;
 mod consent;
 mod help;
+mod hostile;
+mod init;
 mod interrupt;
 mod json;
 mod looking;
+mod persist_self;
 mod place;
+mod sharing;
 mod terminal;

@@ -60,13 +60,24 @@ impl Place {
         command
     }
 
+    /// Somebody with a home and a directory of their own, on the storage that all users of this place share.
+    pub(crate) fn user(&self, name: &'static str) -> User<'_> {
+        let user = User { place: self, name };
+        fs::create_dir_all(user.path("")).unwrap();
+        user
+    }
+
     /// Runs the program without a terminal.
     pub(crate) fn run(&self, words: &[&str]) -> Given {
+        self.given(&mut self.command(words))
+    }
+
+    fn given(&self, command: &mut Command) -> Given {
         let Output {
             status,
             stdout,
             stderr,
-        } = self.command(words).output().unwrap();
+        } = command.output().unwrap();
         let text = |bytes| {
             String::from_utf8(bytes)
                 .unwrap()
@@ -78,6 +89,80 @@ impl Place {
             stderr: text(stderr),
         }
     }
+}
+
+/// One of several people with a common storage.
+#[derive(Clone, Copy)]
+pub(crate) struct User<'p> {
+    place: &'p Place,
+    pub(crate) name: &'static str,
+}
+
+impl User<'_> {
+    /// A path in the user's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.place.path(self.name).join(name)
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.place.command(words);
+        command
+            .env("SOVR_USER", self.name)
+            .env("SOVR_HOME", self.path(".home"))
+            .env("SOVR_STORAGE", self.store())
+            .current_dir(self.path(""));
+        command
+    }
+
+    /// Where the common storage lies.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.place.path("store")
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Given {
+        self.place.given(&mut self.command(words))
+    }
+
+    /// Runs what has to succeed.
+    #[track_caller]
+    pub(crate) fn does(&self, words: &[&str]) -> Given {
+        let given = self.run(words);
+        assert_eq!(given.code, Some(0), "{words:?}\n{given}");
+        given
+    }
+
+    /// A copy of a pod of the templates in the user's directory, with a recipe that `change` has changed.
+    pub(crate) fn pod(
+        &self,
+        template: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> PathBuf {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../templates/pods")
+            .join(template);
+        let pod = self.path(template);
+        for part in ["script", "payload"] {
+            copy_tree(&source.join(part), &pod.join(part));
+        }
+        fs::copy(source.join("recipe.json"), pod.join("recipe.json")).unwrap();
+        change_recipe(&pod, change);
+        pod
+    }
+
+    /// Persists a public pod or task and answers its reference.
+    #[track_caller]
+    pub(crate) fn shares(&self, pod: &str) -> String {
+        let given = self.does(&["persist", pod]);
+        given.stdout.lines().next().unwrap().to_owned()
+    }
+}
+
+/// Changes the recipe of a pod.
+pub(crate) fn change_recipe(pod: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = pod.join("recipe.json");
+    let mut recipe = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut recipe);
+    fs::write(path, recipe.to_string()).unwrap();
 }
 
 impl Given {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::ptr::{null, null_mut};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -24,9 +24,12 @@ struct Person {
 impl Person {
     /// Starts the program with standard input and standard error on a terminal.
     fn at(place: &Place, words: &[&str]) -> Person {
+        Person::at_command(&mut place.command(words))
+    }
+
+    fn at_command(command: &mut Command) -> Person {
         let (controller, terminal) = pseudoterminal();
-        let child = place
-            .command(words)
+        let child = command
             .env("TERM", "xterm")
             .stdin(terminal.try_clone().unwrap())
             .stderr(terminal)
@@ -62,6 +65,14 @@ impl Person {
             };
             self.seen.push_str(&String::from_utf8_lossy(&chunk));
         }
+    }
+
+    /// Waits for a question and answers it.
+    fn answers(&mut self, question: &str, answer: &str) {
+        self.wait_for(question);
+        // The question may come again.
+        self.seen.clear();
+        self.types(&format!("{answer}\n"));
     }
 
     fn types(&mut self, text: &str) {
@@ -165,4 +176,82 @@ fn what_was_typed_before_the_question_is_no_answer() {
     person.types("n\n");
     let (code, seen, _) = person.leaves();
     assert_eq!(code, Some(3), "{seen}");
+}
+
+#[test]
+fn the_wizard_makes_a_pod_from_answers_in_the_originals_order() {
+    let place = Place::new();
+    let reference = "dA".repeat(32);
+    let mut person = Person::at(&place, &["--init", "--color", "never"]);
+    for (question, answer) in [
+        ("Pod or task? [pod]: ", ""),
+        ("Name: ", "../x"),
+        ("Name: ", "Render"),
+        ("Description: ", "Draws\u{1b}[A"),
+        ("an escape character", "Draws  Pictures"),
+        ("Author: ", "Me"),
+        ("Version [1.0]: ", ""),
+        ("(persisting it shares it)? [yes]: ", "perhaps"),
+        ("please answer yes or no", "no"),
+        ("arguments [script/Render.wasm]: ", ""),
+        ("File to copy there (none if it is still to be built): ", ""),
+        ("archives of other pods? [no]: ", "y"),
+        ("Reference 1: ", &reference),
+        ("such as /images.zip: ", "/Data.ZIP"),
+        ("Reference 2: ", ""),
+    ] {
+        person.answers(question, answer);
+    }
+    let (code, seen, stdout) = person.leaves();
+    assert_eq!(code, Some(0), "{seen}");
+    assert_eq!(stdout, format!("{}\n", place.path("Render").display()));
+    assert!(seen.contains("next: sovr-host check ./Render"), "{seen}");
+    let recipe = std::fs::read_to_string(place.path("Render/recipe.json")).unwrap();
+    for words in [
+        &reference,
+        "/Data.ZIP",
+        "Draws  Pictures",
+        "\"public\": false",
+    ] {
+        assert!(recipe.contains(words), "{words}\n{recipe}");
+    }
+}
+
+#[test]
+fn a_wizard_that_is_left_makes_nothing() {
+    let place = Place::new();
+    let mut person = Person::at(&place, &["init"]);
+    person.answers("Pod or task?", "");
+    person.answers("Name", "fine");
+    person.wait_for("Description");
+    person.types("\u{4}");
+    let (code, seen, stdout) = person.leaves();
+    assert_eq!((code, stdout.as_str()), (Some(130), ""), "{seen}");
+    assert!(seen.contains("nothing was made"), "{seen}");
+    assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_deletion_is_asked_about_and_only_a_yes_deletes() {
+    let place = Place::new();
+    let alice = place.user("alice");
+    alice.pod("hello-world", |recipe| recipe["public"] = true.into());
+    alice.shares("hello-world");
+    let asked = |answer: &str| {
+        let mut person = Person::at_command(&mut alice.command(&["delete", "HelloWorld"]));
+        person.wait_for("Delete HelloWorld? [y/N]");
+        person.types(answer);
+        person.leaves()
+    };
+    let (code, seen, _) = asked("\n");
+    assert_eq!(code, Some(3), "{seen}");
+    assert!(
+        seen.contains("One reference to it leads nowhere then"),
+        "{seen}"
+    );
+    assert!(alice.does(&["list"]).stdout.contains("HelloWorld"));
+    let (code, seen, _) = asked("yes\n");
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(seen.contains("Deleted HelloWorld"), "{seen}");
+    assert_eq!(alice.does(&["list"]).stdout, "");
 }
