@@ -130,7 +130,7 @@ impl External {
     pub fn merge(&mut self, source: &str) -> Result<(), Error> {
         let from = self.room.join(INCOMING);
         let unpacked = Tree::open(&from).map_err(|error| io_error("open", &from, error))?;
-        for (path, kind) in listed(&unpacked, Path::new("."))? {
+        for (path, kind) in listed(&unpacked, Path::new("."), source)? {
             let supplied = Supplied {
                 path: path.strip_prefix(".").unwrap_or(&path),
                 kind,
@@ -150,7 +150,7 @@ impl External {
     /// As those of [`External::merge`]; also when something else than files lies there, or a file would be code.
     pub fn copy(&mut self, tree: &Tree, directory: &GuestPath, source: &str) -> Result<(), Error> {
         let top = Path::new(directory.as_str());
-        for (path, kind) in listed(tree, top)? {
+        for (path, kind) in listed(tree, top, source)? {
             let supplied = Supplied {
                 path: path.strip_prefix(top).unwrap_or(&path),
                 kind,
@@ -196,7 +196,13 @@ impl External {
         if self.placed.len() >= MOST_FILES {
             return Err(refused(format!("there are more than {MOST_FILES} files")));
         }
-        let failed = |error| io_error("lay out payload/external in", self.tree.root(), error);
+        let failed = |error: io::Error| match Errno::from_io_error(&error) {
+            Some(Errno::MLINK) => refused(
+                "it has a second name (a hard link), and may be a file that lies outside"
+                    .to_owned(),
+            ),
+            _ => io_error("lay out payload/external in", self.tree.root(), error),
+        };
         let key = folded(text);
         let all = self.room.join(ALL);
         match self.placed.get(&key) {
@@ -317,7 +323,7 @@ impl Drop for External {
 }
 
 /// Everything beneath a directory, directories before what is in them.
-fn listed(tree: &Tree, directory: &Path) -> Result<Vec<(PathBuf, FileType)>, Error> {
+fn listed(tree: &Tree, directory: &Path, source: &str) -> Result<Vec<(PathBuf, FileType)>, Error> {
     let mut found = Vec::new();
     let walked = tree
         .walk(directory, &mut |entry| {
@@ -327,9 +333,9 @@ fn listed(tree: &Tree, directory: &Path) -> Result<Vec<(PathBuf, FileType)>, Err
         .map_err(|errno| io_error("look through", &tree.root().join(directory), errno.into()))?;
     if walked != Walked::Whole {
         return Err(Error::External {
-            path: Untrusted::new(directory.to_string_lossy()),
-            supplied_by: tree.root().display().to_string(),
-            problem: format!("it has more than {MOST_FILES} files, or is nested too deep"),
+            path: Untrusted::new(""),
+            supplied_by: source.to_owned(),
+            problem: format!("there are more than {MOST_FILES} files, or some are nested too deep"),
         });
     }
     found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -353,5 +359,413 @@ fn same(mut a: File, mut b: File) -> io::Result<bool> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::tree::MOST_DEPTH;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        tree: Arc<Tree>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let pod = dir.path().join("pod");
+            fs::create_dir_all(pod.join("payload")).unwrap();
+            let tree = Arc::new(Tree::open(&pod).unwrap());
+            Self { dir, tree }
+        }
+
+        fn begin(&self, guarded: &[&str]) -> External {
+            let guarded: Vec<GuestPath> =
+                guarded.iter().map(|path| path.parse().unwrap()).collect();
+            External::begin(&self.tree, &guarded).unwrap()
+        }
+
+        /// An archive's files, as if they had been unpacked.
+        fn merge(
+            external: &mut External,
+            source: &str,
+            files: &[(&str, &str)],
+        ) -> Result<(), Error> {
+            write(&external.incoming().unwrap(), files);
+            external.merge(source)
+        }
+
+        /// A pod with these files in its output.
+        fn output(&self, pod: &str, files: &[(&str, &str)]) -> Tree {
+            let pod = self.dir.path().join(pod);
+            fs::create_dir_all(pod.join("output")).unwrap();
+            write(&pod.join("output"), files);
+            Tree::open(&pod).unwrap()
+        }
+
+        /// What `payload/external` holds; directories end with `/`.
+        fn found(&self) -> Vec<String> {
+            let external = self.tree.root().join("payload/external");
+            let tree = Tree::open(&external).unwrap();
+            let listed = listed(&tree, Path::new("."), "").unwrap();
+            let shown = |(path, kind): &(PathBuf, FileType)| {
+                let path = path.strip_prefix(".").unwrap();
+                match kind {
+                    FileType::Directory => format!("{}/", path.display()),
+                    _ => format!(
+                        "{}={}",
+                        path.display(),
+                        fs::read_to_string(external.join(path)).unwrap()
+                    ),
+                }
+            };
+            listed.iter().map(shown).collect()
+        }
+
+        fn nothing_is_left(&self) {
+            let staging = self.tree.root().join(STAGING);
+            assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+        }
+    }
+
+    fn write(directory: &Path, files: &[(&str, &str)]) {
+        for (name, content) in files {
+            let path = directory.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+
+    fn output() -> GuestPath {
+        Area::Output.into()
+    }
+
+    fn words(collisions: &[Collision]) -> Vec<String> {
+        let words = |one: &Collision| {
+            let Collision { path, replaced, by } = one;
+            format!("{}: {replaced} -> {by}", path.escaped())
+        };
+        collisions.iter().map(words).collect()
+    }
+
+    #[test]
+    fn later_sources_lie_over_earlier_ones_and_it_is_told() {
+        let place = Place::new();
+        let mut external = place.begin(&[]);
+        Place::merge(
+            &mut external,
+            "A",
+            &[("x", "a"), ("deep/er/y", "a"), ("same", "1")],
+        )
+        .unwrap();
+        Place::merge(
+            &mut external,
+            "B",
+            &[("x", "b"), ("deep/z", "b"), ("same", "1")],
+        )
+        .unwrap();
+        let previous = place.output("previous", &[("x", "c"), ("deep/er/y", "c")]);
+        external.copy(&previous, &output(), "C").unwrap();
+        let collisions = external.finish().unwrap();
+        assert_eq!(
+            place.found(),
+            [
+                "deep/",
+                "deep/er/",
+                "deep/er/y=c",
+                "deep/z=b",
+                "same=1",
+                "x=c"
+            ]
+        );
+        assert_eq!(
+            words(&collisions),
+            ["x: A -> B", "deep/er/y: A -> C", "x: B -> C"]
+        );
+        // What was copied is still there, what was unpacked is gone.
+        assert_eq!(
+            fs::read_to_string(previous.root().join("output/x")).unwrap(),
+            "c"
+        );
+        place.nothing_is_left();
+    }
+
+    #[test]
+    fn contents_are_compared_and_not_their_lengths() {
+        let place = Place::new();
+        let long = "x".repeat(200_000);
+        let other = format!("{}y", &long[1..]);
+        let mut external = place.begin(&[]);
+        Place::merge(
+            &mut external,
+            "A",
+            &[("same", &long), ("other", &long), ("empty", "")],
+        )
+        .unwrap();
+        Place::merge(
+            &mut external,
+            "B",
+            &[("same", &long), ("other", &other), ("empty", "")],
+        )
+        .unwrap();
+        assert_eq!(words(&external.finish().unwrap()), ["other: A -> B"]);
+    }
+
+    #[test]
+    fn names_that_are_one_on_other_systems_are_one_here() {
+        let place = Place::new();
+        let mut external = place.begin(&[]);
+        Place::merge(
+            &mut external,
+            "A",
+            &[("Images/A.JPG", "1"), ("\u{e4}", "1")],
+        )
+        .unwrap();
+        Place::merge(
+            &mut external,
+            "B",
+            &[("images/a.jpg", "2"), ("images/b", "2"), ("a\u{308}", "2")],
+        )
+        .unwrap();
+        let collisions = external.finish().unwrap();
+        assert_eq!(collisions.len(), 2);
+        assert_eq!(
+            place.found(),
+            ["Images/", "Images/a.jpg=2", "Images/b=2", "a\u{308}=2"]
+        );
+    }
+
+    #[test]
+    fn a_file_and_a_directory_of_one_name_are_refused() {
+        for (first, second, problem) in [
+            (
+                "a",
+                "a/b",
+                "payload/external/a of B: A has a file of that name",
+            ),
+            (
+                "a/b",
+                "A",
+                "payload/external/A of B: A has a directory of that name",
+            ),
+        ] {
+            let place = Place::new();
+            let mut external = place.begin(&[]);
+            Place::merge(&mut external, "A", &[(first, "1")]).unwrap();
+            let refused = Place::merge(&mut external, "B", &[(second, "2")]);
+            assert_eq!(refused.unwrap_err().to_string(), problem);
+            drop(external);
+            assert!(!place.tree.root().join("payload/external").exists());
+            place.nothing_is_left();
+        }
+    }
+
+    #[test]
+    fn code_is_neither_replaced_nor_supplied_by_what_another_pod_left() {
+        let place = Place::new();
+        let guarded = ["payload/external/lib/r.zip", "payload/r.zip"];
+        for (archive, left, expected) in [
+            ("lib/r.zip", "lib/r.zip", Some("is not replaced")),
+            ("lib/r.zip", "LIB/R.zip", Some("is not replaced")),
+            ("other", "lib/r.zip", Some("from nobody else")),
+            ("other", "Lib/R.ZIP", Some("from nobody else")),
+            ("other", "lib/r.zip/x", Some("from nobody else")),
+            ("lib/r.zip", "lib/s.zip", None),
+            ("other", "r.zip", None),
+        ] {
+            let mut external = place.begin(&guarded);
+            Place::merge(&mut external, "A", &[(archive, "code")]).unwrap();
+            let pod = format!("{}-{}", archive.len(), left.replace('/', "-"));
+            let previous = place.output(&pod, &[(left, "evil")]);
+            let copied = external.copy(&previous, &output(), "the output of evil");
+            match expected {
+                Some(problem) => {
+                    let text = copied.unwrap_err().to_string();
+                    assert!(
+                        text.contains("the output of evil: the recipe names it as a package"),
+                        "{text}"
+                    );
+                    assert!(text.contains(problem), "{text}");
+                }
+                None => copied.unwrap(),
+            }
+        }
+        let mut external = place.begin(&guarded);
+        Place::merge(&mut external, "A", &[("lib/r.zip", "code")]).unwrap();
+        let text = Place::merge(&mut external, "B", &[("lib/r.zip", "evil")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("of B: ") && text.contains("A supplied it"),
+            "{text}"
+        );
+        // The same code twice is no harm, whoever has it.
+        let mut external = place.begin(&guarded);
+        Place::merge(&mut external, "A", &[("lib/r.zip", "code")]).unwrap();
+        let same = place.output("same", &[("lib/r.zip", "code")]);
+        external.copy(&same, &output(), "C").unwrap();
+        assert_eq!(external.finish().unwrap(), []);
+    }
+
+    #[test]
+    fn links_pipes_and_names_of_bytes_in_an_output_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let place = Place::new();
+        type Make = fn(&Path);
+        let makes: [(Make, &str); 4] = [
+            (
+                |at| symlink("/etc/passwd", at.join("link")).unwrap(),
+                "neither a file nor a directory",
+            ),
+            (
+                |at| symlink("/etc", at.join("directory")).unwrap(),
+                "neither a file nor a directory",
+            ),
+            (
+                |at| {
+                    rustix::fs::mknodat(
+                        rustix::fs::CWD,
+                        at.join("pipe"),
+                        FileType::Fifo,
+                        Mode::RWXU,
+                        0,
+                    )
+                    .unwrap()
+                },
+                "neither a file nor a directory",
+            ),
+            (
+                |at| fs::write(at.join(std::ffi::OsStr::from_bytes(b"a\xff")), "x").unwrap(),
+                "not UTF-8",
+            ),
+        ];
+        for (number, (make, problem)) in makes.into_iter().enumerate() {
+            let previous = place.output(&number.to_string(), &[]);
+            make(&previous.root().join("output"));
+            let mut external = place.begin(&[]);
+            let text = external
+                .copy(&previous, &output(), "C")
+                .unwrap_err()
+                .to_string();
+            assert!(text.contains(problem) && text.contains(" of C: "), "{text}");
+        }
+        // A file with a second name may be one that lies outside.
+        let previous = place.output("hard", &[]);
+        fs::write(place.dir.path().join("secret"), "secret").unwrap();
+        fs::hard_link(
+            place.dir.path().join("secret"),
+            previous.root().join("output/x"),
+        )
+        .unwrap();
+        let refused = place.begin(&[]).copy(&previous, &output(), "C");
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "payload/external/x of C: it has a second name (a hard link), and may be a file that lies outside"
+        );
+        place.nothing_is_left();
+    }
+
+    #[test]
+    fn an_output_nested_without_end_is_refused() {
+        let place = Place::new();
+        let deep = format!("{}x", "a/".repeat(MOST_DEPTH + 2));
+        let previous = place.output("previous", &[(&deep, "x")]);
+        let refused = place.begin(&[]).copy(&previous, &output(), "C");
+        let text = refused.unwrap_err().to_string();
+        assert!(
+            text.contains("payload/external/ of C: ") && text.contains("nested too deep"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_output_that_is_not_there_is_an_error() {
+        let place = Place::new();
+        let pod = place.output("previous", &[]);
+        fs::remove_dir(pod.root().join("output")).unwrap();
+        let text = place
+            .begin(&[])
+            .copy(&pod, &output(), "C")
+            .unwrap_err()
+            .to_string();
+        assert!(text.starts_with("cannot look through"), "{text}");
+    }
+
+    #[test]
+    fn the_old_directory_goes_only_when_the_new_one_is_complete() {
+        let place = Place::new();
+        let payload = place.tree.root().join("payload");
+        write(&payload, &[("external/old", "1"), ("mine", "1")]);
+        let mut external = place.begin(&[]);
+        Place::merge(&mut external, "A", &[("new", "2")]).unwrap();
+        assert_eq!(place.found(), ["old=1"]);
+        drop(external);
+        assert_eq!(place.found(), ["old=1"]);
+        place.nothing_is_left();
+
+        let mut external = place.begin(&[]);
+        Place::merge(&mut external, "A", &[("new", "2")]).unwrap();
+        external.finish().unwrap();
+        assert_eq!(place.found(), ["new=2"]);
+        assert!(payload.join("mine").exists());
+        place.nothing_is_left();
+    }
+
+    #[test]
+    fn whatever_has_the_directorys_name_is_replaced_and_nothing_is_followed() {
+        let place = Place::new();
+        let payload = place.tree.root().join("payload");
+        let outside = place.dir.path().join("outside");
+        write(&outside, &[("mine", "1")]);
+        let makes: [&dyn Fn(&Path); 3] = [
+            &|at| symlink(&outside, at).unwrap(),
+            &|at| fs::write(at, "a file").unwrap(),
+            &|_| (),
+        ];
+        for make in makes {
+            make(&payload.join("external"));
+            let mut external = place.begin(&[]);
+            Place::merge(&mut external, "A", &[("new", "2")]).unwrap();
+            external.finish().unwrap();
+            assert_eq!(place.found(), ["new=2"]);
+            assert!(!payload.join("external").is_symlink());
+            assert!(outside.join("mine").exists());
+            fs::remove_dir_all(payload.join("external")).unwrap();
+            place.nothing_is_left();
+        }
+        // Above it nothing is replaced, and nothing followed either.
+        fs::remove_dir(&payload).unwrap();
+        symlink(&outside, &payload).unwrap();
+        let mut external = place.begin(&[]);
+        Place::merge(&mut external, "A", &[("new", "2")]).unwrap();
+        let text = external.finish().unwrap_err().to_string();
+        assert!(
+            text.starts_with("cannot put payload/external in its place"),
+            "{text}"
+        );
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        place.nothing_is_left();
+        // And none at all is made.
+        fs::remove_file(&payload).unwrap();
+        place.begin(&[]).finish().unwrap();
+        assert_eq!(place.found(), [""; 0]);
+    }
+
+    #[test]
+    fn a_staging_place_that_is_a_link_is_not_gone_through() {
+        let place = Place::new();
+        let outside = place.dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        symlink(&outside, place.tree.root().join(STAGING)).unwrap();
+        let text = External::begin(&place.tree, &[]).unwrap_err().to_string();
+        assert!(
+            text.starts_with("cannot prepare payload/external in"),
+            "{text}"
+        );
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     }
 }

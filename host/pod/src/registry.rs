@@ -244,53 +244,86 @@ impl Skips {
     }
 }
 
-/// `/Registry.json`: the user's pods with their recipes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registry(Core);
-
-impl Registry {
+/// What the three documents have in common.
+pub trait Book: Default {
     /// The storage pod that holds it.
-    pub const POD: &str = "ComputePodRegistry";
+    const POD: &'static str;
     /// Its path there.
-    pub const FILE: &str = "/Registry.json";
-
-    const PLACE: Place = Place {
-        pod: Self::POD,
-        file: Self::FILE,
-    };
-
-    /// One without entries.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Core::new(Self::PLACE))
-    }
+    const FILE: &'static str;
 
     /// Reads it. What is skipped stays in it.
     ///
     /// # Errors
     /// When it is not an object, or too large or too deep. It must not be written over then.
-    pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError> {
-        let core = Core::parse(Self::PLACE, bytes)?;
-        let mut skips = Skips::default();
-        for (name, value) in &core.entries {
-            if let Err(why) = Self::read(name, value) {
-                skips.add(|| name.clone(), why);
-            }
-        }
-        Ok((Self(core), skips.finish()))
-    }
-
-    fn read<'a>(name: &str, value: &'a Value) -> Result<&'a Map<String, Value>, String> {
-        check_entry(name, value)?;
-        read_recipe(value)
-    }
+    fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError>;
 
     /// As it is to be stored.
     ///
     /// # Errors
     /// When it is too large to be read again.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
-        self.0.to_bytes()
+    fn to_bytes(&self) -> Result<Vec<u8>, RegistryError>;
+}
+
+/// A document in its place; `$read` tells which of its entries are wrong.
+macro_rules! book {
+    ($book:ty, $pod:literal, $file:literal, $read:expr) => {
+        impl $book {
+            const PLACE: Place = Place {
+                pod: $pod,
+                file: $file,
+            };
+        }
+
+        impl Default for $book {
+            fn default() -> Self {
+                Self(Core::new(Self::PLACE))
+            }
+        }
+
+        impl Book for $book {
+            const POD: &'static str = $pod;
+            const FILE: &'static str = $file;
+
+            fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError> {
+                let core = Core::parse(Self::PLACE, bytes)?;
+                let skipped = $read(&core);
+                Ok((Self(core), skipped))
+            }
+
+            fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
+                self.0.to_bytes()
+            }
+        }
+    };
+}
+
+book!(
+    Registry,
+    "ComputePodRegistry",
+    "/Registry.json",
+    Core::wrong_recipes
+);
+book!(
+    SharedPods,
+    "SharedPods",
+    "/SharedPods.json",
+    |core: &Core| core.parse_lists(read_share)
+);
+book!(
+    ForkedPods,
+    "ForkedPods",
+    "/ForkedPods.json",
+    |core: &Core| core.parse_lists(read_fork)
+);
+
+/// `/Registry.json`: the user's pods with their recipes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registry(Core);
+
+impl Registry {
+    fn read<'a>(name: &str, value: &'a Value) -> Result<&'a Map<String, Value>, String> {
+        check_entry(name, value)?;
+        read_recipe(value)
     }
 
     /// Name and recipe of each pod, in the document's order.
@@ -319,12 +352,6 @@ impl Registry {
     /// Takes a pod out, whether or not its entry was understood. Answers whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         self.0.entries.shift_remove(name).is_some()
-    }
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -390,6 +417,19 @@ fn read_list<'a>(name: &str, value: &'a Value) -> Result<&'a Vec<Value>, String>
     value
         .as_array()
         .ok_or_else(|| format!("got {}, expected a list", describe(value)))
+}
+
+impl Core {
+    /// Entries of a document of recipes that are none.
+    fn wrong_recipes(&self) -> Vec<Skipped> {
+        let mut skips = Skips::default();
+        for (name, value) in &self.entries {
+            if let Err(why) = Registry::read(name, value) {
+                skips.add(|| name.clone(), why);
+            }
+        }
+        skips.finish()
+    }
 }
 
 /// A document of lists. `read` takes an element apart.
@@ -465,40 +505,6 @@ impl Core {
 pub struct SharedPods(Core);
 
 impl SharedPods {
-    /// The storage pod that holds it.
-    pub const POD: &str = "SharedPods";
-    /// Its path there.
-    pub const FILE: &str = "/SharedPods.json";
-
-    const PLACE: Place = Place {
-        pod: Self::POD,
-        file: Self::FILE,
-    };
-
-    /// One without entries.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Core::new(Self::PLACE))
-    }
-
-    /// Reads it. What is skipped stays in it.
-    ///
-    /// # Errors
-    /// When it is not an object, or too large or too deep. It must not be written over then.
-    pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError> {
-        let core = Core::parse(Self::PLACE, bytes)?;
-        let skipped = core.parse_lists(read_share);
-        Ok((Self(core), skipped))
-    }
-
-    /// As it is to be stored.
-    ///
-    /// # Errors
-    /// When it is too large to be read again.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
-        self.0.to_bytes()
-    }
-
     /// Name and shares of each pod, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Vec<Share<'_>>)> {
         self.0.lists(read_share)
@@ -551,51 +557,11 @@ impl SharedPods {
     }
 }
 
-impl Default for SharedPods {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// `/ForkedPods.json`: what was forked from others, and which content it had.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForkedPods(Core);
 
 impl ForkedPods {
-    /// The storage pod that holds it.
-    pub const POD: &str = "ForkedPods";
-    /// Its path there.
-    pub const FILE: &str = "/ForkedPods.json";
-
-    const PLACE: Place = Place {
-        pod: Self::POD,
-        file: Self::FILE,
-    };
-
-    /// One without entries.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Core::new(Self::PLACE))
-    }
-
-    /// Reads it. What is skipped stays in it.
-    ///
-    /// # Errors
-    /// When it is not an object, or too large or too deep. It must not be written over then.
-    pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError> {
-        let core = Core::parse(Self::PLACE, bytes)?;
-        let skipped = core.parse_lists(read_fork);
-        Ok((Self(core), skipped))
-    }
-
-    /// As it is to be stored.
-    ///
-    /// # Errors
-    /// When it is too large to be read again.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
-        self.0.to_bytes()
-    }
-
     /// Name and forks of each pod, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Vec<Fork<'_>>)> {
         self.0.lists(read_fork)
@@ -641,12 +607,6 @@ impl ForkedPods {
     /// Takes a pod out with all its forks, whether or not they were understood. Answers whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         self.0.entries.shift_remove(name).is_some()
-    }
-}
-
-impl Default for ForkedPods {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -757,7 +717,7 @@ mod tests {
         let names: Vec<&str> = registry.entries().map(|(name, _)| name).collect();
         assert_eq!(names, ["keras", "new"]);
         assert_eq!(registry.get("render"), None);
-        assert_eq!(Registry::new().to_bytes().unwrap(), b"{}");
+        assert_eq!(Registry::default().to_bytes().unwrap(), b"{}");
     }
 
     #[test]
@@ -809,7 +769,7 @@ mod tests {
 
     #[test]
     fn forks_are_told_apart_by_their_archive() {
-        let mut forked = ForkedPods::new();
+        let mut forked = ForkedPods::default();
         let at = reference("a6");
         assert!(
             forked
@@ -981,8 +941,8 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_again_is_not_entered() {
-        let mut registry = Registry::new();
-        let mut shared = SharedPods::new();
+        let mut registry = Registry::default();
+        let mut shared = SharedPods::default();
         let mut nested = json!(1);
         for _ in 0..27 {
             nested = json!([nested]);

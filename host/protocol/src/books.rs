@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use sovr_capability::{Digest, Untrusted};
 use sovr_dfs::{Access, DfsPath, Place, PodName, Reference};
 use sovr_pod::card::Card;
-use sovr_pod::registry::{self, ForkedPods, Registry, RegistryError, SharedPods, Skipped};
+use sovr_pod::registry::{self, Book, ForkedPods, Registry, RegistryError, SharedPods, Skipped};
 use sovr_runtime::archive;
 
 use crate::fork::Forked;
@@ -340,9 +340,8 @@ impl Protocol {
         if pods.is_empty() && !registered && !forgotten {
             return Err(Error::Unknown(Untrusted::new(name)));
         }
-        let unshared = [name.to_owned(), format!("{OUTPUT}{name}")]
-            .iter()
-            .fold(false, |any, name| shared.remove(name) || any);
+        let unshared_output = shared.remove(&format!("{OUTPUT}{name}"));
+        let unshared = shared.remove(name) || unshared_output;
         if registered {
             self.write_book(&registry).await?;
         }
@@ -363,6 +362,12 @@ impl Protocol {
     pub(crate) async fn check_books(&self) -> Result<(), Error> {
         self.read_book::<Registry>().await?;
         self.read_book::<SharedPods>().await?;
+        Ok(())
+    }
+
+    /// The same before something is forked.
+    pub(crate) async fn check_book_of_forks(&self) -> Result<(), Error> {
+        self.read_book::<ForkedPods>().await?;
         Ok(())
     }
 
@@ -484,33 +489,6 @@ impl Protocol {
         }
     }
 }
-
-/// One of the three.
-trait Book: Default {
-    const POD: &'static str;
-    const FILE: &'static str;
-    fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError>;
-    fn to_bytes(&self) -> Result<Vec<u8>, RegistryError>;
-}
-
-macro_rules! book {
-    ($($book:ty),*) => {$(
-        impl Book for $book {
-            const POD: &'static str = Self::POD;
-            const FILE: &'static str = Self::FILE;
-
-            fn parse(bytes: &[u8]) -> Result<(Self, Vec<Skipped>), RegistryError> {
-                Self::parse(bytes)
-            }
-
-            fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
-                self.to_bytes()
-            }
-        }
-    )*};
-}
-
-book!(Registry, SharedPods, ForkedPods);
 
 fn path_of<B: Book>() -> Result<DfsPath, Error> {
     Ok(B::FILE.parse().map_err(sovr_dfs::Error::from)?)

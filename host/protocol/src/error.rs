@@ -69,9 +69,9 @@ pub enum Error {
     /// There is no such pod in the user's books or storage.
     #[error("there is no pod `{}` among your pods; `sovr-host list` shows them", .0.escaped())]
     Unknown(Untrusted),
-    /// A pod of somebody else has the name of one of the user's books.
+    /// A pod of somebody else has a name that is kept for the user's own, such as that of a book.
     #[error(
-        "the pod `{pod}` was received from somebody else and has the name of your own books; `sovr-host delete {pod}` forgets it"
+        "the pod `{pod}` was received from somebody else and has a name that is kept for pods of your own; `sovr-host delete {pod}` forgets it"
     )]
     Squatted {
         /// The pod.

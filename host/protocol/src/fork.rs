@@ -54,6 +54,15 @@ pub struct Comparison {
     pub changes: Vec<Change>,
 }
 
+/// Whether the recipe beside an archive is good enough, where there is none in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// The user looks at what came.
+    Counts,
+    /// The archive was looked at before, and its digest says that it is the same; of what lies beside it, it says nothing.
+    DoesNotCount,
+}
+
 /// What was fetched and unpacked.
 struct Brought {
     archive: Pin,
@@ -87,15 +96,16 @@ impl Protocol {
         parent: &Path,
         directory: Option<&str>,
     ) -> Result<Forked, Error> {
+        self.check_book_of_forks().await?;
         let ready = self
-            .ready_fork(reference, parent, directory, |_, _| Ok(()))
+            .ready_fork(reference, parent, directory, Beside::Counts, |_, _| Ok(()))
             .await?;
         self.remember_fork(reference, &ready.forked).await?;
         ready.keep()
     }
 
-    /// [`Protocol::fork`] without the book, for a caller who has an opinion on the archive: `check` is told its path in
-    /// the pod and its digest before it is unpacked.
+    /// [`Protocol::fork`] without the book, for a caller who has an opinion on the archive: `check` is told the path that
+    /// it is pinned under and its digest before it is unpacked.
     ///
     /// # Errors
     /// As those of [`Protocol::fork`], and what `check` answers.
@@ -106,7 +116,7 @@ impl Protocol {
         directory: Option<&str>,
         check: impl FnOnce(&DfsPath, &Pin) -> Result<(), Error>,
     ) -> Result<Forked, Error> {
-        self.ready_fork(reference, parent, directory, check)
+        self.ready_fork(reference, parent, directory, Beside::DoesNotCount, check)
             .await?
             .keep()
     }
@@ -116,12 +126,13 @@ impl Protocol {
         reference: &Reference,
         parent: &Path,
         directory: Option<&str>,
+        beside: Beside,
         check: impl FnOnce(&DfsPath, &Pin) -> Result<(), Error>,
     ) -> Result<Ready, Error> {
         let name = self.name_of(reference).await?;
         let fresh = FreshDirectory::new(parent, directory.unwrap_or(name.as_str()))?;
         let brought = self
-            .bring(&Place::from(reference), &name, fresh.path(), check)
+            .bring(&Place::from(reference), &name, fresh.path(), beside, check)
             .await?;
         let origin = Origin {
             reference: reference.to_string(),
@@ -154,7 +165,13 @@ impl Protocol {
         }
         let fresh = FreshDirectory::new(parent, directory.unwrap_or(name))?;
         let brought = self
-            .bring(&Place::from(&pod), &pod, fresh.path(), |_, _| Ok(()))
+            .bring(
+                &Place::from(&pod),
+                &pod,
+                fresh.path(),
+                Beside::Counts,
+                |_, _| Ok(()),
+            )
             .await?;
         make_ready(fresh, pod, None, brought)?.keep()
     }
@@ -169,8 +186,12 @@ impl Protocol {
         let (reference, pinned) = self.remembered_fork(&name).await?;
         // Under the name that the user said: its owner may call it otherwise by now.
         let directory = directory.unwrap_or(name.as_str());
+        let beside = match update {
+            true => Beside::Counts,
+            false => Beside::DoesNotCount,
+        };
         let ready = self
-            .ready_fork(&reference, parent, Some(directory), |_, found| {
+            .ready_fork(&reference, parent, Some(directory), beside, |_, found| {
                 if found.sha256 == pinned || update {
                     return Ok(());
                 }
@@ -191,24 +212,25 @@ impl Protocol {
     /// What a shared pod is called by its owner. Checked: it can be the name of a directory.
     ///
     /// # Errors
-    /// When nothing is shared under the reference, or it is called something else.
+    /// When nothing is shared under the reference, or the name cannot be used.
     pub async fn name_of(&self, reference: &Reference) -> Result<PodName, Error> {
         names::of_a_stranger(&self.dfs().share_info(reference).await?.pod_name)
     }
 
-    /// What a shared pod is called by its owner, and where its archive lies in it.
+    /// The path that the archive of a shared pod is pinned under, and the one where it lies. The first is always that of
+    /// the documentation: if it were the second, an owner could get around a pin by giving the file another name.
     ///
     /// # Errors
     /// When nothing is shared under the reference, or it is not a compute pod.
     pub(crate) async fn shared_archive(
         &self,
         reference: &Reference,
-    ) -> Result<(PodName, DfsPath), Error> {
+    ) -> Result<(DfsPath, DfsPath), Error> {
         let name = self.name_of(reference).await?;
         let place = Place::from(reference);
         let front = self.front(&place, &name).await?;
         let path = front.archive.ok_or_else(|| no_archive(&place, &name))?;
-        Ok((name, path))
+        Ok((names::archive_of(&name)?, path))
     }
 
     /// What an earlier fork in `earlier` would become. Nothing is kept.
@@ -239,6 +261,7 @@ impl Protocol {
                 &Place::from(reference),
                 &name,
                 scratch.path(),
+                Beside::Counts,
                 |_, _| Ok(()),
             )
             .await?;
@@ -275,6 +298,7 @@ impl Protocol {
         place: &Place,
         name: &PodName,
         directory: &Path,
+        beside: Beside,
         check: impl FnOnce(&DfsPath, &Pin) -> Result<(), Error>,
     ) -> Result<Brought, Error> {
         let not_a_pod = |problem: String| Error::NotAPod {
@@ -284,7 +308,7 @@ impl Protocol {
         let front = self.front(place, name).await?;
         let path = front.archive.ok_or_else(|| no_archive(place, name))?;
         let (file, pin) = self.fetch(place, &path, directory).await?;
-        check(&path, &pin)?;
+        check(&names::archive_of(name)?, &pin)?;
         archive::unpack(file, directory, &ArchiveLimits::default())
             .await
             .map_err(|source| Error::Archive {
@@ -295,6 +319,10 @@ impl Protocol {
         let mut remarks = Vec::new();
         let text = match own_recipe(directory, name).map_err(not_a_pod)? {
             Some(text) => text,
+            None if beside == Beside::DoesNotCount => {
+                let problem = "its archive has no recipe.json, and one beside it could be replaced without its digest changing; `sovr-host fork` brings it for a look";
+                return Err(not_a_pod(problem.to_owned()));
+            }
             None => {
                 let text = front.recipe.clone().ok_or_else(|| {
                     not_a_pod("neither its root nor its archive has a recipe.json".to_owned())

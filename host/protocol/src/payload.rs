@@ -138,21 +138,21 @@ impl Protocol {
         for pod in pods {
             let reference = parse_reference(pod)?;
             let place = Place::from(&reference);
-            let (_, archive) = self.shared_archive(&reference).await?;
-            wanted.push((pod.clone(), place, archive));
+            let (pinned_as, path) = self.shared_archive(&reference).await?;
+            wanted.push((pod.clone(), place, path, pinned_as));
         }
         for entry in payload {
             let (place, path) = located(entry)?;
-            wanted.push((entry.reference.clone(), place, path));
+            wanted.push((entry.reference.clone(), place, path.clone(), path));
         }
         let mut lock = Lock::read(tree)?.unwrap_or_default();
         let mut pinned = Vec::new();
-        for (reference, place, path) in wanted {
+        for (reference, place, path, pinned_as) in wanted {
             let (_, pin) = self.fetch(&place, &path, tree.root()).await?;
-            let state = lock.check(&reference, path.as_str(), &pin, update)?;
+            let state = lock.check(&reference, pinned_as.as_str(), &pin, update)?;
             pinned.push(Pinned {
                 reference,
-                path: Untrusted::new(path.as_str()),
+                path: Untrusted::new(pinned_as.as_str()),
                 pin,
                 state,
             });

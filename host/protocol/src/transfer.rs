@@ -106,7 +106,7 @@ impl Protocol {
         Ok((file, Pin { sha256, size }))
     }
 
-    /// Reads a small file of storage; none if there is no such pod or file. That it could not be read is an error, and
+    /// Reads a small file of storage; none if the pod has no such file. That it could not be read is an error, and
     /// never taken for its absence.
     pub(crate) async fn read_small(
         &self,
@@ -117,11 +117,7 @@ impl Protocol {
         let what = || format!("{file} of {place}");
         let opened = match self.dfs().read(place, file).await {
             Ok(opened) => opened,
-            Err(
-                sovr_dfs::Error::NoSuchPath { .. }
-                | sovr_dfs::Error::NoSuchPod { .. }
-                | sovr_dfs::Error::IsDirectory { .. },
-            ) => return Ok(None),
+            Err(sovr_dfs::Error::NoSuchPath { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         if opened.size > most {

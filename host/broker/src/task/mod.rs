@@ -112,7 +112,7 @@ pub struct TaskReport {
     pub directory: PathBuf,
     /// Each pod and what became of it, in the task's order.
     pub steps: Vec<(Step, Outcome)>,
-    /// Output of the last pod, if it succeeded.
+    /// Output of the last pod, if it succeeded and is what the others worked for.
     pub output: Option<PathBuf>,
     /// Whether the user stopped it.
     pub interrupted: bool,
@@ -264,7 +264,8 @@ impl Host {
             true => runner.side_by_side(steps).await?,
             false => runner.one_by_one(steps).await?,
         };
-        let last = steps.last().filter(|(_, outcome)| outcome.succeeded());
+        let last = steps.last();
+        let last = last.filter(|(_, outcome)| !parallel && outcome.succeeded());
         let output = last.map(|(step, _)| {
             let pod = directory.join(&step.directory);
             pod.join(Area::Output.name())

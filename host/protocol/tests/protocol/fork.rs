@@ -25,6 +25,7 @@ crate::tests![
     the_recipe_in_the_archive_counts_and_a_different_one_is_told,
     a_documented_marker_is_as_good_as_a_recipe,
     an_archive_without_a_recipe_takes_the_one_beside_it,
+    s19_a_recipe_beside_the_archive_is_not_taken_where_the_archive_is_pinned,
     what_has_no_recipe_or_no_archive_is_not_forked,
     s22_a_recipe_that_is_none_is_refused,
     a_pod_of_the_original_is_forked_and_told_to_be_native,
@@ -355,6 +356,37 @@ async fn an_archive_without_a_recipe_takes_the_one_beside_it() {
     );
 }
 
+async fn s19_a_recipe_beside_the_archive_is_not_taken_where_the_archive_is_pinned() {
+    let world = World::new();
+    let (ann, eve) = (world.user("ann"), world.user("eve"));
+    let archive = zip(&[("script/main.wasm", b"")]);
+    let reference = eve.publish("x", &archive, &recipe("x")).await;
+    ann.protocol
+        .fork(&reference, &ann.desk, None)
+        .await
+        .unwrap();
+    // The archive is the same, and what runs is not.
+    eve.publish("x", &archive, &native_recipe("x")).await;
+    let parts = [
+        "its archive has no recipe.json",
+        "replaced",
+        "sovr-host fork",
+    ];
+    let imported = ann.protocol.import("x", &ann.desk, Some("y"), false).await;
+    assert_eq!(assert_says(imported, &parts).kind(), Kind::InvalidPod);
+    let check = |_: &_, _: &_| Ok(());
+    let forked = ann
+        .protocol
+        .fork_checked(&reference, &ann.desk, Some("y"), check)
+        .await;
+    assert_says(forked, &parts);
+    assert_eq!(ann.on_desk(), ["x"]);
+    ann.protocol
+        .import("x", &ann.desk, Some("y"), true)
+        .await
+        .unwrap();
+}
+
 async fn what_has_no_recipe_or_no_archive_is_not_forked() {
     let world = World::new();
     let (ann, ben) = (world.user("ann"), world.user("ben"));
@@ -647,18 +679,9 @@ async fn a_comparison_says_what_is_asked_for_now_and_keeps_nothing() {
     let packages = json!({ "r": [{ "wasi": "payload/r.zip" }] });
     let before = asks(json!({
         "golem": { "budget": "1", "packages": packages },
-        "dfs": { "read": ["/gone"] }
+        "dfs": { "read": ["images"] }
     }));
     let after = asks(json!({ "golem": { "budget": "5", "packages": packages } }));
-    let (before, after) = match sovr_pod::Recipe::parse(before.to_string().as_bytes(), "x".as_ref())
-    {
-        Ok(_) => (before, after),
-        // What a recipe may ask of storage has its own form; the budget is enough here.
-        Err(_) => (
-            asks(json!({ "golem": { "budget": "1", "packages": packages } })),
-            after,
-        ),
-    };
     let old = with(&before, b"old");
     let reference = eve.publish("x", &old, &before).await;
     let forked = ann
@@ -693,6 +716,11 @@ async fn a_comparison_says_what_is_asked_for_now_and_keeps_nothing() {
         .iter()
         .find(|change| change.key == "golem.budget");
     assert_eq!(budget.unwrap().kind, ChangeKind::Widened);
+    let dfs = changed
+        .changes
+        .iter()
+        .find(|change| change.key.starts_with("dfs"));
+    assert_eq!(dfs.unwrap().kind, ChangeKind::Removed);
 
     // Another one appears, and goes.
     eve.publish("x", &with(&recipe("x"), b"new"), &recipe("x"))

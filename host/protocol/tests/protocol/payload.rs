@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sovr_capability::Digest;
-use sovr_dfs::Reference;
-use sovr_pod::lock::Checked;
+use sovr_dfs::{Dfs, DfsPath, Reference};
+use sovr_pod::lock::{Checked, Lock, Pin};
 use sovr_pod::recipe::ExternalPayload;
 use sovr_pod::{Area, GuestPath, Tree};
 use sovr_protocol::{Error, Gathered, Kind, SourceDirectory, Sources};
@@ -29,6 +29,7 @@ crate::tests![
     s9_a_bomb_in_a_payload_is_refused,
     s17_a_link_in_an_earlier_output_is_refused,
     a_link_in_the_place_of_the_directory_is_replaced_and_not_followed,
+    s19_a_pod_whose_archive_got_another_name_is_still_held_against_its_pin,
     locking_pins_payloads_and_pods_and_updates_only_when_it_is_meant,
 ];
 
@@ -599,6 +600,35 @@ async fn a_link_in_the_place_of_the_directory_is_replaced_and_not_followed() {
         .await;
     assert_says(refused, &["payload/external"]);
     assert_eq!(tree(&user.desk.join("moved")), before);
+}
+
+async fn s19_a_pod_whose_archive_got_another_name_is_still_held_against_its_pin() {
+    let world = World::new();
+    let (ann, eve) = (world.user("ann"), world.user("eve"));
+    let good = pod_archive(&recipe("x"));
+    let pod = eve.publish("x", &good, &recipe("x")).await;
+    let task = ann.desk.join("task");
+    let text = json!({ "name": "t", "pods": [pod.to_string()] }).to_string();
+    write(&task, "recipe.json", text.as_bytes());
+    ann.protocol.lock(&task, false).await.unwrap();
+
+    let path = "/x.zip".parse().unwrap();
+    eve.dfs.remove(&"x".parse().unwrap(), &path).await.unwrap();
+    let bad = pod_archive(&recipe("evil"));
+    eve.put("x", "/other.zip", &bad).await;
+    let (old, new) = (Digest::of(&good).to_string(), Digest::of(&bad).to_string());
+    let refused = ann.protocol.lock(&task, false).await;
+    let error = assert_says(refused, &["/x.zip", &old, &new]);
+    assert_eq!(error.kind(), Kind::Denied);
+    // As the run of a task looks at it.
+    let mut lock = Lock::read(&Tree::open(&task).unwrap()).unwrap().unwrap();
+    let check = |path: &DfsPath, found: &Pin| {
+        lock.check(&pod.to_string(), path.as_str(), found, false)?;
+        Ok(())
+    };
+    let forked = ann.protocol.fork_checked(&pod, &task, None, check).await;
+    assert_says(forked, &["/x.zip", &old, &new]);
+    assert_eq!(names_in(&task), ["recipe.json", "sovr.lock"]);
 }
 
 async fn locking_pins_payloads_and_pods_and_updates_only_when_it_is_meant() {

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use serde_json::json;
-use sovr_protocol::{Contents, Kind, SharedOutput};
+use sovr_protocol::event::Direction;
+use sovr_protocol::{Contents, Event, Kind, Observer, Protocol, SharedOutput};
 
-use crate::hostile::Writing;
+use crate::hostile::{Reading, Writing};
 use crate::world::{World, assert_says, names_of, recipe, tree, unzip, write};
 
 crate::tests![
@@ -21,11 +23,13 @@ crate::tests![
     a_task_is_persisted_without_the_pods_that_a_run_forked_into_it,
     pins_travel_and_the_origin_does_not,
     a_failing_store_leaves_the_earlier_version_and_the_books,
+    a_book_that_could_not_be_written_is_complete_after_persisting_again,
     a_store_that_took_something_else_is_not_believed,
     a_pod_that_could_not_be_stored_is_not_left_behind_empty,
     a_bomb_is_not_stored,
     an_output_is_shared_and_can_be_used_by_its_reference,
     output_of_a_pod_that_has_not_run_is_told_to_be_nothing,
+    what_moves_is_told_and_what_is_not_whole_is_not_called_complete,
     s16_an_output_beyond_the_pod_is_not_shared,
     s17_a_link_that_a_guest_left_is_not_followed,
 ];
@@ -251,10 +255,7 @@ async fn a_failing_store_leaves_the_earlier_version_and_the_books() {
     user.protocol.persist(&pod, PLAIN).await.unwrap();
     let before = user.storage().await;
     // More than the pipe holds, and nothing that can be compressed.
-    let noise: Vec<u8> = (0..12_u64 << 20)
-        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8)
-        .collect();
-    write(&pod, "payload/noise", &noise);
+    write(&pod, "payload/noise", &noise(12 << 20));
     for failure in [Writing::Fails(0), Writing::Fails(3 << 20)] {
         user.dfs.on_write("/render.zip", &[failure]);
         let error = assert_says(
@@ -267,6 +268,21 @@ async fn a_failing_store_leaves_the_earlier_version_and_the_books() {
     user.dfs.be_honest();
     user.protocol.persist(&pod, PLAIN).await.unwrap();
     assert_ne!(user.storage().await, before);
+}
+
+async fn a_book_that_could_not_be_written_is_complete_after_persisting_again() {
+    let user = World::new().user("ann");
+    let pod = user.make_pod("render", |recipe| recipe["public"] = json!(true));
+    for book in ["/SharedPods.json", "/Registry.json"] {
+        user.dfs.be_honest();
+        user.dfs.on_write(book, &[Writing::Fails(9)]);
+        let error = assert_says(user.protocol.persist(&pod, PLAIN).await, &["write a file"]);
+        assert_eq!(error.kind(), Kind::Unavailable);
+    }
+    user.dfs.be_honest();
+    let persisted = user.protocol.persist(&pod, PLAIN).await.unwrap();
+    let listing = user.protocol.list().await.unwrap();
+    assert_eq!(listing.own[0].references, [persisted.reference.unwrap()]);
 }
 
 async fn a_store_that_took_something_else_is_not_believed() {
@@ -367,6 +383,78 @@ async fn output_of_a_pod_that_has_not_run_is_told_to_be_nothing() {
                 .is_none()
         );
     }
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Observer for Told {
+    fn observe(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Told {
+    /// What was said to be complete, and whether its progress was told before.
+    fn take(&self) -> Vec<(Direction, String, u64, bool)> {
+        let events = std::mem::take(&mut *self.0.lock().unwrap());
+        let told = |whole: u64, name: &str| {
+            events.iter().any(|event| match event {
+                Event::Transferred { what, bytes, .. } => what == name && *bytes <= whole,
+                _ => false,
+            })
+        };
+        let complete = events.iter().filter_map(|event| match event {
+            Event::Complete {
+                direction,
+                what,
+                bytes,
+            } => Some((*direction, what.clone(), *bytes, told(*bytes, what))),
+            _ => None,
+        });
+        complete.collect()
+    }
+}
+
+async fn what_moves_is_told_and_what_is_not_whole_is_not_called_complete() {
+    let user = World::new().user("ann");
+    let told = Arc::new(Told::default());
+    let lock = user.desk.with_file_name("told-lock");
+    let protocol = Protocol::new(user.dfs.clone(), lock, told.clone());
+    let pod = user.make_pod("render", |recipe| recipe["public"] = json!(true));
+    write(&pod, "payload/noise", &noise(9 << 20));
+    let persisted = protocol.persist(&pod, PLAIN).await.unwrap();
+    let up = "/render.zip of pod render".to_owned();
+    assert_eq!(told.take(), [(Direction::Up, up, persisted.size, true)]);
+
+    let reference = persisted.reference.unwrap().parse().unwrap();
+    let down = format!("/render.zip of the pod shared as {reference}");
+    protocol
+        .fork(&reference, &user.desk, Some("fork"))
+        .await
+        .unwrap();
+    assert_eq!(told.take(), [(Direction::Down, down, persisted.size, true)]);
+
+    user.dfs.on_read("/render.zip", &[Reading::Short(9 << 20)]);
+    assert_says(
+        protocol.fork(&reference, &user.desk, Some("cut")).await,
+        &["was to give"],
+    );
+    user.dfs.on_write("/render.zip", &[Writing::Fails(9 << 20)]);
+    assert_says(protocol.persist(&pod, PLAIN).await, &["the line is dead"]);
+    assert_eq!(told.take(), []);
+}
+
+/// Bytes that cannot be compressed.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
 }
 
 async fn s16_an_output_beyond_the_pod_is_not_shared() {
