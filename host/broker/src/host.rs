@@ -42,7 +42,9 @@ pub struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("home", &self.home)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,12 +106,13 @@ impl Host {
     ///
     /// # Errors
     /// As those of [`Host::storage`].
-    pub fn protocol(
-        &self,
-        observer: Arc<dyn sovr_protocol::Observer>,
-    ) -> Result<Protocol, Error> {
+    pub fn protocol(&self, observer: Arc<dyn sovr_protocol::Observer>) -> Result<Protocol, Error> {
         let storage = Arc::clone(self.storage()?);
-        Ok(Protocol::new(storage, self.home.registries_lock(), observer))
+        Ok(Protocol::new(
+            storage,
+            self.home.registries_lock(),
+            observer,
+        ))
     }
 
     /// Step 1: reads the recipe and looks over the layout. `path` is the pod's directory or its recipe; `more` are
@@ -271,7 +274,10 @@ impl Host {
             source,
         };
         // By the digest that was examined and agreed to: the file need not be read again.
-        let found = self.code()?.find(pod.examined.digest, Purpose::Script).await;
+        let found = self
+            .code()?
+            .find(pod.examined.digest, Purpose::Script)
+            .await;
         if let Some(compiled) = found.map_err(failed)? {
             return Ok(Prepared {
                 pod,

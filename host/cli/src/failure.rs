@@ -109,7 +109,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         _ => cause.downcast_ref(),
     };
     if let Some(sovr_pod::Error::Exists { .. }) = pod {
-        return Some("make it elsewhere: `--into` of fork and import, `--parent` of init".to_owned());
+        return Some(
+            "make it elsewhere: `--into` of fork and import, `--parent` of init".to_owned(),
+        );
     }
     cause.downcast_ref::<sovr_broker::Error>()?.hint()
 }

@@ -573,7 +573,8 @@ impl ForkedPods {
         self.0.list(name, read_fork)
     }
 
-    /// Enters a fork, after the older ones. Answers false for one that is there already: same reference, same archive.
+    /// Enters a fork, after the older ones; one that is there already, with the same reference and archive, becomes the
+    /// newest. Answers whether it was not there.
     ///
     /// # Errors
     /// When the name or the recipe could not be read again, or there is no room.
@@ -586,17 +587,21 @@ impl ForkedPods {
     ) -> Result<bool, RegistryError> {
         self.0.check_insert(name, &recipe)?;
         check_reference(Self::PLACE, reference)?;
-        let known = self
-            .forks(name)
-            .iter()
-            .any(|fork| fork.archive == archive && fork.reference.eq_ignore_ascii_case(reference));
-        if known {
-            return Ok(false);
+        let known = |item: &Value| {
+            read_fork(item).is_ok_and(|fork| {
+                fork.archive == archive && fork.reference.eq_ignore_ascii_case(reference)
+            })
+        };
+        let mut new = true;
+        if let Some(Value::Array(items)) = self.0.entries.get_mut(name) {
+            let before = items.len();
+            items.retain(|item| !known(item));
+            new = items.len() == before;
         }
         let reference = reference.to_ascii_lowercase();
         let item = json!({ RECIPE: recipe, REFERENCE: reference, ARCHIVE: archive });
         self.0.append(name, item);
-        Ok(true)
+        Ok(new)
     }
 
     /// Takes the forks of a reference out. Answers whether there was one.
@@ -786,6 +791,12 @@ mod tests {
                 .add_fork("render", recipe("render"), &at, Digest::of("2"))
                 .unwrap()
         );
+        // Forked once more: the newest again.
+        assert!(
+            !forked
+                .add_fork("render", recipe("render"), &at, Digest::of("1"))
+                .unwrap()
+        );
         let (read, found) = ForkedPods::parse(&forked.to_bytes().unwrap()).unwrap();
         assert_eq!((&read, found), (&forked, vec![]));
         let archives: Vec<Digest> = read
@@ -793,7 +804,7 @@ mod tests {
             .iter()
             .map(|fork| fork.archive)
             .collect();
-        assert_eq!(archives, [Digest::of("1"), Digest::of("2")]);
+        assert_eq!(archives, [Digest::of("2"), Digest::of("1")]);
         assert_eq!(read.entries().count(), 1);
         let without = format!(r#"{{"x": [{{"recipe": {{}}, "sharing_reference": "{at}"}}]}}"#);
         let (_, found) = ForkedPods::parse(without.as_bytes()).unwrap();

@@ -336,7 +336,8 @@ impl Protocol {
             pods.insert(0, pod.to_string());
         }
         let registered = registry.remove(name);
-        let forgotten = forks.remove(name);
+        // A fork of the same name is another pod.
+        let forgotten = pods.is_empty() && !registered && forks.remove(name);
         if pods.is_empty() && !registered && !forgotten {
             return Err(Error::Unknown(Untrusted::new(name)));
         }
@@ -358,10 +359,17 @@ impl Protocol {
         })
     }
 
-    /// Whether all books can be read: to be known before anything is stored that has to be written into them.
-    pub(crate) async fn check_books(&self) -> Result<(), Error> {
-        self.read_book::<Registry>().await?;
-        self.read_book::<SharedPods>().await?;
+    /// Whether a pod can be written into the books: to be known before anything of it is stored.
+    pub(crate) async fn check_books(
+        &self,
+        name: &str,
+        recipe: &Map<String, Value>,
+    ) -> Result<(), Error> {
+        let (mut registry, _) = self.read_book::<Registry>().await?;
+        registry.insert(name, recipe.clone())?;
+        let (mut shared, _) = self.read_book::<SharedPods>().await?;
+        // Its reference is not known yet; they are all of one form.
+        shared.add_share(name, recipe.clone(), &"0".repeat(64))?;
         Ok(())
     }
 
@@ -371,17 +379,20 @@ impl Protocol {
         Ok(())
     }
 
+    /// Enters a pod, and answers the references by which it was shared before.
     pub(crate) async fn remember_persisted(
         &self,
         pod: &PodName,
         recipe: &Map<String, Value>,
         reference: Option<&Reference>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
+        let (shared, _) = self.read_book::<SharedPods>().await?;
         if let Some(reference) = reference {
             self.remember_shared(pod, recipe, reference).await?;
         }
         self.edit_book(|registry: &mut Registry| registry.insert(pod.as_str(), recipe.clone()))
-            .await
+            .await?;
+        Ok(shared.references(pod.as_str()))
     }
 
     pub(crate) async fn remember_shared(

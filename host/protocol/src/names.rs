@@ -42,8 +42,14 @@ pub(crate) fn own(name: &str) -> Result<PodName, Error> {
     check("the recipe's `name`", name)
 }
 
-/// A name that a stranger gave a shared pod.
+/// The pod of the program itself; nobody else's may be stored under its name.
+pub(crate) const PROGRAM: &str = "Sovr";
+
+/// A name that a stranger gave a shared pod. It takes no place in storage, so that of the program is as good as any.
 pub(crate) fn of_a_stranger(name: &Untrusted) -> Result<PodName, Error> {
+    if name.raw() == PROGRAM {
+        return Ok(PROGRAM.parse().map_err(sovr_dfs::Error::from)?);
+    }
     check("the name that its owner gave the shared pod", name.raw())
 }
 

@@ -39,6 +39,8 @@ pub struct Persisted {
     pub left_out: Vec<LeftOut>,
     /// How others get it, if it is public.
     pub reference: Option<String>,
+    /// References of earlier times, by which others read it although it is not public any more.
+    pub still_shared: Vec<String>,
     /// Its output, if the recipe shares it.
     pub output: Option<SharedOutput>,
 }
@@ -104,7 +106,7 @@ impl Protocol {
             Some(directory) => Some(plan_output(tree, &pod, directory)?),
             None => None,
         };
-        self.check_books().await?;
+        self.check_books(pod.as_str(), document.document()).await?;
         self.has_own(&pod).await?;
         if let Some(Output::Planned { pod, .. }) = &output {
             self.has_own(pod).await?;
@@ -140,9 +142,14 @@ impl Protocol {
             true => Some(self.dfs().share(pod).await?),
             false => None,
         };
-        self.remember_persisted(pod, recipe, reference.as_ref())
+        let before = self
+            .remember_persisted(pod, recipe, reference.as_ref())
             .await?;
         Ok(Persisted {
+            still_shared: match public {
+                true => Vec::new(),
+                false => before,
+            },
             pod: pod.to_string(),
             size,
             sha256,

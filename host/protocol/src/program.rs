@@ -11,11 +11,9 @@ use serde_json::json;
 use sovr_dfs::PodName;
 use sovr_pod::{Tree, archive};
 
+use crate::names::PROGRAM;
 use crate::persist::Persisted;
 use crate::{Error, Protocol};
-
-/// The pod's name, as the original's.
-const POD: &str = "Sovr";
 
 /// A file that goes along with the program.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +36,7 @@ impl Protocol {
         companions: &[Companion],
     ) -> Result<Persisted, Error> {
         let recipe = json!({
-            "name": POD,
+            "name": PROGRAM,
             "description": "sovr-host, the program that runs compute pods; unpack it and `chmod +x sovr-host`",
             "version": version,
             "public": true,
@@ -58,9 +56,9 @@ impl Protocol {
                 lock: None,
             },
         )?;
-        let pod: PodName = POD.parse().map_err(sovr_dfs::Error::from)?;
-        self.check_books().await?;
+        let pod: PodName = PROGRAM.parse().map_err(sovr_dfs::Error::from)?;
         let recipe = recipe.as_object().cloned().unwrap_or_default();
+        self.check_books(PROGRAM, &recipe).await?;
         self.store_and_enter(&pod, archive, &text, &recipe, true)
             .await
     }

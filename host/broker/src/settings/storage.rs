@@ -55,7 +55,10 @@ impl Storage {
         let invalid = |problem| super::invalid(path)(problem);
         let file: File =
             toml::from_str(&super::read(path)?).map_err(|error| invalid(error.to_string()))?;
-        let parse = |user: &str| user.parse().map_err(|error: sovr_dfs::NameError| error.to_string());
+        let parse = |user: &str| {
+            user.parse()
+                .map_err(|error: sovr_dfs::NameError| error.to_string())
+        };
         let user = match text(&variable, "SOVR_USER")? {
             Some(user) => parse(&user).map_err(|problem| SettingsError::Variable {
                 variable: "SOVR_USER",
@@ -64,7 +67,10 @@ impl Storage {
             None => parse(file.user.as_deref().unwrap_or(DEFAULT_USER)).map_err(invalid)?,
         };
         let relative = |directory: &Path| {
-            format!("the directory {} is not an absolute path", directory.display())
+            format!(
+                "the directory {} is not an absolute path",
+                directory.display()
+            )
         };
         let directory = match variable("SOVR_STORAGE").filter(|value| !value.is_empty()) {
             Some(named) => {

@@ -389,7 +389,8 @@ impl Runner<'_> {
             Err(error) => return Ok(refused(&error)),
         };
         self.progress.begin(step)?;
-        let report = match Box::pin(self.host.run(prepared, observer, self.interrupt.clone())).await {
+        let report = match Box::pin(self.host.run(prepared, observer, self.interrupt.clone())).await
+        {
             Ok(report) => report,
             Err(error) => return Ok(refused(&error)),
         };

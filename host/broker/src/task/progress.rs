@@ -153,7 +153,10 @@ mod tests {
         progress.finish(&step("a"), inputs, output, "run").unwrap();
 
         let progress = Progress::open(&tree).unwrap();
-        assert_eq!(progress.finished(&step("a"), inputs, output).unwrap(), "run");
+        assert_eq!(
+            progress.finished(&step("a"), inputs, output).unwrap(),
+            "run"
+        );
         assert_eq!(progress.finished(&step("a"), other, output), None);
         assert_eq!(progress.finished(&step("a"), inputs, other), None);
         assert_eq!(progress.finished(&step("b"), inputs, output), None);
@@ -171,7 +174,12 @@ mod tests {
     fn a_file_that_is_not_understood_means_that_nothing_is_known() {
         let directory = tempfile::tempdir().unwrap();
         let tree = Tree::open(directory.path()).unwrap();
-        for text in ["", "[]", "{\"version\":2,\"pods\":{}}", "{\"version\":1,\"pods\":{},\"x\":1}"] {
+        for text in [
+            "",
+            "[]",
+            "{\"version\":2,\"pods\":{}}",
+            "{\"version\":1,\"pods\":{},\"x\":1}",
+        ] {
             std::fs::write(directory.path().join(FILE), text).unwrap();
             let progress = Progress::open(&tree).unwrap();
             assert!(progress.known().pods.is_empty(), "{text}");

@@ -4,11 +4,11 @@
 //! What is there from an earlier run stays, with its outputs, as long as it is the archive that the lock file pins. When
 //! the user has pinned another one since, the old directory is kept under the digest of what it was.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sovr_pod::lock::{Lock, Pin};
+use sovr_pod::lock::Lock;
 use sovr_pod::task::TaskDirectory;
 use sovr_pod::{Tree, lock};
 use sovr_protocol::Protocol;
@@ -16,6 +16,17 @@ use sovr_protocol::Protocol;
 use super::Step;
 use crate::error::Error;
 use crate::event::{Event, Observer};
+
+/// What lies in a task's directory besides its pods, or may.
+const OWN_NAMES: [&str; 7] = [
+    "payload",
+    "script",
+    "output",
+    "logs",
+    "tmp",
+    "recipe.json",
+    "sovr.lock",
+];
 
 /// A pod in its directory.
 pub(super) struct Staged {
@@ -32,17 +43,12 @@ pub(super) async fn stage(
     let root = task.tree().root();
     let pods = &task.task().pods;
     let mut lock = Lock::read(task.tree())?.unwrap_or_default();
-    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut taken: HashSet<String> = OWN_NAMES.map(str::to_owned).into();
     let mut staged = Vec::new();
     for (index, pod) in pods.iter().enumerate() {
         let reference = sovr_protocol::payload::parse_reference(pod)?;
         let name = protocol.name_of(&reference).await?;
-        let same = names.entry(name.as_str().to_ascii_lowercase()).or_default();
-        *same += 1;
-        let directory = match *same {
-            1 => name.to_string(),
-            number => format!("{name}-{number}"),
-        };
+        let directory = free_name(&mut taken, name.as_str());
         let step = Step {
             number: index + 1,
             of: pods.len(),
@@ -70,15 +76,22 @@ pub(super) async fn stage(
     Ok(staged)
 }
 
+/// A name for a pod's directory that no earlier pod of the task has: its own, or that with a number.
+fn free_name(taken: &mut HashSet<String>, name: &str) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    // There are more numbers than pods.
+    let free = names.find(|name| taken.insert(name.to_ascii_lowercase()));
+    free.unwrap_or_default()
+}
+
 /// Whether a directory holds the archive that is pinned for a reference.
 fn is_pinned_fork(place: &Path, reference: &str, lock: &Lock) -> Result<bool, Error> {
     let Some(origin) = origin(place)? else {
         return Ok(false);
     };
-    let pinned = lock.references.get(reference);
-    let pinned = pinned.and_then(|paths| paths.values().next());
-    Ok(origin.reference == reference
-        && pinned.is_some_and(|pin: &Pin| pin.sha256 == origin.sha256))
+    let pinned = lock.pin(reference, &format!("/{}.zip", origin.pod));
+    Ok(origin.reference == reference && pinned.is_some_and(|pin| pin.sha256 == origin.sha256))
 }
 
 fn origin(place: &Path) -> Result<Option<lock::Origin>, Error> {
@@ -125,4 +138,20 @@ fn make_room(place: &Path, observer: &Arc<dyn Observer>) -> Result<(), Error> {
         ),
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pod_of_a_task_has_a_directory_of_its_own_and_none_the_tasks() {
+        let mut taken = OWN_NAMES.map(str::to_owned).into();
+        let names = ["a", "A", "a-2", "payload", "Recipe.json", "a"];
+        let given = names.map(|name| free_name(&mut taken, name));
+        assert_eq!(
+            given,
+            ["a", "A-2", "a-2-2", "payload-2", "Recipe.json-2", "a-3"]
+        );
+    }
 }

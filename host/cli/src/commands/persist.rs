@@ -61,6 +61,13 @@ pub(super) fn tell(persisted: &Persisted, output: Output) -> anyhow::Result<Exit
         }
         None => output.say("Not shared: its recipe does not say `\"public\": true`."),
     }
+    if !persisted.still_shared.is_empty() {
+        output.warn(format_args!(
+            "others can still read it under references of earlier times: {}; `sovr-host unshare {}` ends that",
+            persisted.still_shared.join(", "),
+            persisted.pod
+        ));
+    }
     match &persisted.output {
         None => {}
         Some(SharedOutput::Nothing { directory }) => output.warn(format_args!(

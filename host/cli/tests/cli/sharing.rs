@@ -78,6 +78,37 @@ fn a_private_pod_has_no_reference() {
 }
 
 #[test]
+fn a_pod_that_is_private_now_is_told_to_be_readable_still() {
+    let place = Place::new();
+    let alice = place.user("alice");
+    alice.pod("hello-world", |_| {});
+    let reference = alice.does(&["persist", "hello-world"]).stdout;
+    alice.pod("hello-world", |recipe| recipe["public"] = false.into());
+    let given = alice.does(&["persist", "hello-world"]);
+    assert!(
+        given.stderr.contains(reference.trim_end()) && given.stderr.contains("unshare"),
+        "{given}"
+    );
+    alice.does(&["unshare", "HelloWorld"]);
+    let given = alice.does(&["persist", "hello-world"]);
+    assert!(!given.stderr.contains("unshare"), "{given}");
+}
+
+#[test]
+fn the_program_is_forked_by_its_reference_and_shown_as_what_it_is() {
+    let place = Place::new();
+    let (alice, bob) = (place.user("alice"), place.user("bob"));
+    let reference = alice.does(&["persist-self"]).stdout;
+    let given = bob.does(&["fork", reference.trim_end()]);
+    assert!(given.stdout.contains("sovr-host"), "{given}");
+    let program = fs::metadata(bob.path("Sovr/sovr-host")).unwrap();
+    assert!(program.len() > 1_000_000);
+    assert!(bob.path("Sovr/templates/pods/render/recipe.json").exists());
+    // It cannot be persisted under that name by somebody else.
+    refused(bob, &["persist", "Sovr"], 6, &["golem"]);
+}
+
+#[test]
 fn shared_output_is_printed_as_others_name_it_in_their_recipes() {
     let place = Place::new();
     let alice = place.user("alice");

@@ -27,6 +27,8 @@ crate::tests![
     a_share_that_ended_before_is_taken_out_of_the_book,
     a_deleted_pod_is_gone_with_its_output_and_its_entries,
     a_fork_is_forgotten_and_stays_its_owners,
+    a_fork_outlives_an_own_pod_of_its_name,
+    what_no_book_can_hold_is_not_stored,
     the_books_themselves_are_not_deleted,
 ];
 
@@ -582,6 +584,40 @@ async fn a_fork_is_forgotten_and_stays_its_owners() {
         .fork(&reference, &ann.desk, Some("again"))
         .await
         .unwrap();
+}
+
+async fn a_fork_outlives_an_own_pod_of_its_name() {
+    let world = World::new();
+    let (ann, ben) = (world.user("ann"), world.user("ben"));
+    let reference = ben
+        .publish("x", &pod_archive(&recipe("x")), &recipe("x"))
+        .await;
+    ann.protocol
+        .fork(&reference, &ann.desk, Some("theirs"))
+        .await
+        .unwrap();
+    let own = ann.make_pod("x", |_| ());
+    ann.protocol
+        .persist(&own, Contents::default())
+        .await
+        .unwrap();
+    let deleted = ann.protocol.delete("x").await.unwrap();
+    assert_eq!(
+        (deleted.pods, deleted.forgotten),
+        (vec!["x".to_owned()], false)
+    );
+    assert_eq!(ann.protocol.list().await.unwrap().forked.len(), 1);
+    assert!(ann.protocol.delete("x").await.unwrap().forgotten);
+}
+
+async fn what_no_book_can_hold_is_not_stored() {
+    let world = World::new();
+    let user = world.user("ann");
+    let deep = (0..40).fold(json!("bottom"), |inner, _| json!([inner]));
+    let pod = user.make_pod("deep", |recipe| recipe["x"] = deep);
+    let persisted = user.protocol.persist(&pod, Contents::default()).await;
+    assert_says(persisted, &["deep"]);
+    assert!(user.storage().await.is_empty());
 }
 
 async fn the_books_themselves_are_not_deleted() {
