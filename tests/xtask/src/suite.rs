@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use self::count::Count;
 use crate::project::Project;
-use crate::toolchain::rust;
+use crate::toolchain::{peers, rust};
 use crate::{command, guests};
 
 /// Runs all checks and tests.
@@ -41,6 +41,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
     let mut report = Report::default();
     let mut count = Count::default();
     report.step("tools", || rust::require_components(&["rustfmt", "clippy"]));
+    report.step("programs to compare with", peers::prepare);
     report.step("format of the host", || {
         command::run(host("fmt").args(["--all", "--check"]))
     });

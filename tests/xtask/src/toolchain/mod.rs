@@ -2,5 +2,6 @@
 //! package registries offer takes its place.
 
 pub(crate) mod javascript;
+pub(crate) mod peers;
 pub(crate) mod rust;
 mod system;
