@@ -78,6 +78,19 @@ fn a_private_pod_has_no_reference() {
 }
 
 #[test]
+fn a_pod_persisted_from_within_holds_no_copy_of_its_own_archive() {
+    let place = Place::new();
+    let alice = place.user("alice");
+    let pod = alice.pod("hello-world", |_| {});
+    let outside = alice.does(&["persist", "hello-world", "--json"]).json();
+    let mut command = alice.command(&["persist", "--json"]);
+    let within = command.current_dir(&pod).output().unwrap();
+    let within: serde_json::Value = serde_json::from_slice(&within.stdout).unwrap();
+    assert_eq!(within["sha256"], outside["sha256"]);
+    assert!(!pod.join("HelloWorld.zip").exists());
+}
+
+#[test]
 fn a_pod_that_is_private_now_is_told_to_be_readable_still() {
     let place = Place::new();
     let alice = place.user("alice");
