@@ -112,11 +112,6 @@ impl Protocol {
         skipped.extend(more);
         let (forks, more) = self.read_book::<ForkedPods>().await?;
         skipped.extend(more);
-        let mut own: Vec<OwnPod> = registry
-            .entries()
-            .map(|(name, recipe)| own_pod(name, recipe, &shared))
-            .collect();
-        own.sort_unstable_by(|a, b| a.pod.cmp(&b.pod));
         let mut forked: Vec<ForkedPod> = forks
             .entries()
             .flat_map(|(name, forks)| forks.into_iter().map(move |fork| (name, fork)))
@@ -146,7 +141,7 @@ impl Protocol {
         }
         forked.sort_unstable_by(|a, b| a.pod.cmp(&b.pod));
         Ok(Listing {
-            own,
+            own: own_pods(&registry, &shared),
             forked,
             skipped,
         })
@@ -203,13 +198,8 @@ impl Protocol {
                 before
             }
         };
-        let mut found: Vec<OwnPod> = registry
-            .entries()
-            .map(|(name, recipe)| own_pod(name, recipe, &shared))
-            .collect();
-        found.sort_unstable_by(|a, b| a.pod.cmp(&b.pod));
         Ok(Rebuilt {
-            found,
+            found: own_pods(&registry, &shared),
             skipped,
             before,
         })
@@ -379,20 +369,26 @@ impl Protocol {
         Ok(())
     }
 
-    /// Enters a pod, and answers the references by which it was shared before.
+    /// Enters a pod. Answers the references by which others still read one that is not shared any more.
     pub(crate) async fn remember_persisted(
         &self,
         pod: &PodName,
         recipe: &Map<String, Value>,
         reference: Option<&Reference>,
     ) -> Result<Vec<String>, Error> {
-        let (shared, _) = self.read_book::<SharedPods>().await?;
-        if let Some(reference) = reference {
-            self.remember_shared(pod, recipe, reference).await?;
-        }
+        let still_shared = match reference {
+            Some(reference) => {
+                self.remember_shared(pod, recipe, reference).await?;
+                Vec::new()
+            }
+            None => {
+                let (shared, _) = self.read_book::<SharedPods>().await?;
+                shared.references(pod.as_str())
+            }
+        };
         self.edit_book(|registry: &mut Registry| registry.insert(pod.as_str(), recipe.clone()))
             .await?;
-        Ok(shared.references(pod.as_str()))
+        Ok(still_shared)
     }
 
     pub(crate) async fn remember_shared(
@@ -515,13 +511,19 @@ fn is_book(name: &str) -> bool {
         .any(|book| book.eq_ignore_ascii_case(name))
 }
 
-fn own_pod(name: &str, recipe: &Map<String, Value>, shared: &SharedPods) -> OwnPod {
-    OwnPod {
-        pod: name.to_owned(),
-        card: Card::of(&Value::Object(recipe.clone())),
-        references: shared.references(name),
-        output_references: shared.references(&format!("{OUTPUT}{name}")),
-    }
+/// The pods of a registry with their references, sorted by name.
+fn own_pods(registry: &Registry, shared: &SharedPods) -> Vec<OwnPod> {
+    let entries = registry.entries();
+    let mut pods: Vec<OwnPod> = entries
+        .map(|(name, recipe)| OwnPod {
+            pod: name.to_owned(),
+            card: Card::of(&Value::Object(recipe.clone())),
+            references: shared.references(name),
+            output_references: shared.references(&format!("{OUTPUT}{name}")),
+        })
+        .collect();
+    pods.sort_unstable_by(|a, b| a.pod.cmp(&b.pod));
+    pods
 }
 
 /// A book, if it can be taken apart. That it could not be read stays an error.

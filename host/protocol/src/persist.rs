@@ -142,14 +142,11 @@ impl Protocol {
             true => Some(self.dfs().share(pod).await?),
             false => None,
         };
-        let before = self
+        let still_shared = self
             .remember_persisted(pod, recipe, reference.as_ref())
             .await?;
         Ok(Persisted {
-            still_shared: match public {
-                true => Vec::new(),
-                false => before,
-            },
+            still_shared,
             pod: pod.to_string(),
             size,
             sha256,
