@@ -7,6 +7,7 @@
 
 mod command;
 mod digest;
+mod fairos;
 mod files;
 mod guests;
 mod lock;
@@ -36,6 +37,8 @@ struct Cli {
 enum Task {
     /// Build all guests into target/guests
     Guests(guests::Args),
+    /// Build the FairOS-dfs server that tests run against, into target/fairos
+    Fairos,
     /// Set everything up and run all checks and tests
     Test,
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let project = Project::find();
     let done = match Cli::parse().task {
         Task::Guests(args) => guests::run(&project, &args),
+        Task::Fairos => fairos::build(),
         Task::Test => suite::run(&project),
     };
     match done {

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use self::count::Count;
 use crate::project::Project;
 use crate::toolchain::{peers, rust};
-use crate::{command, guests};
+use crate::{command, fairos, guests};
 
 /// Runs all checks and tests.
 pub(crate) fn run(project: &Project) -> Result<()> {
@@ -52,6 +52,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
         guests::check(project)
     });
     report.step("building the guests", || guests::build(project, None));
+    report.step("building the FairOS-dfs server", fairos::build_for_tests);
     report.step("lints of the guests", || {
         command::run(plugins("clippy").args(strict))
     });

@@ -1,0 +1,192 @@
+//! As much HTTP/1.1 as a fake node needs: one request per connection, bodies of known length.
+//!
+//! By hand and on threads, because faults are the point of it: an answer that stops in the middle, a connection that
+//! closes without one. A server framework goes to lengths to make those impossible. The client of the real server
+//! closes each connection after one request anyway.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// A peer that is silent for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Bounds of a request, against a test that goes wrong.
+const MOST_HEAD: u64 = 64 << 10;
+const MOST_BODY: u64 = 256 << 20;
+/// How much of a request that nobody answers is still read.
+const MOST_LEFT: u64 = 1 << 20;
+
+/// A request.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Without the query.
+    pub(crate) path: String,
+    pub(crate) query: String,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// A header by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name)?;
+        Some(&found.1)
+    }
+}
+
+/// An answer.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Vec<u8>,
+    /// The connection ends after so many bytes of the body; without any, before the answer begins.
+    pub(crate) cut: Option<usize>,
+}
+
+/// Answers requests until it is dropped.
+pub(crate) struct Listener {
+    address: SocketAddr,
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Starts on a free port of the loopback interface.
+    pub(crate) fn start(
+        answer: impl Fn(Request) -> Response + Send + Sync + 'static,
+    ) -> io::Result<Listener> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&ends);
+        let answer = Arc::new(answer);
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let answer = Arc::clone(&answer);
+                // A peer that went away is a test's business, not an error here.
+                thread::spawn(move || drop(serve(&stream, &*answer)));
+            }
+        });
+        Ok(Listener {
+            address,
+            ends,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        // It looks at the flag when somebody comes.
+        let woken = TcpStream::connect(self.address).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(stream: &TcpStream, answer: &dyn Fn(Request) -> Response) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(stream);
+    let response = answer(read_request(&mut reader)?);
+    let mut writer = stream;
+    let until = response.cut.unwrap_or(response.body.len());
+    if response.cut != Some(0) {
+        write!(
+            writer,
+            "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            response.status,
+            response.content_type,
+            response.body.len()
+        )?;
+        writer.write_all(&response.body[..until.min(response.body.len())])?;
+    }
+    // Closing with unread bytes resets the connection, and the peer might lose the answer.
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut reader.take(MOST_LEFT), &mut io::sink()).map(drop)
+}
+
+fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
+    let mut head = reader.by_ref().take(MOST_HEAD);
+    let mut line = String::new();
+    let mut next = |line: &mut String| {
+        line.clear();
+        head.read_line(line)
+    };
+    next(&mut line)?;
+    let mut words = line.split_ascii_whitespace();
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        return Err(invalid("no request line"));
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (method, path, query) = (method.to_owned(), path.to_owned(), query.to_owned());
+
+    let mut headers = Vec::new();
+    while next(&mut line)? > 0 && line != "\r\n" {
+        let (name, value) = line.split_once(':').ok_or(invalid("no header"))?;
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let mut request = Request {
+        method,
+        path,
+        query,
+        headers,
+        body: Vec::new(),
+    };
+    if request.header("transfer-encoding").is_some() {
+        return Err(invalid("a body of unknown length"));
+    }
+    let length = request.header("content-length").unwrap_or("0");
+    let length = length.parse().map_err(|_| invalid("no length"))?;
+    if length > MOST_BODY {
+        return Err(invalid("too long a body"));
+    }
+    reader.take(length).read_to_end(&mut request.body)?;
+    if request.body.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(request)
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// What a server answers to a plain GET: its whole body, if the status is 200.
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+    let patience = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(MOST_HEAD).read_to_end(&mut answer)?;
+    let end = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .ok_or(invalid("no end of the headers"))?;
+    let is_ok = answer
+        .split(|byte| *byte == b' ')
+        .nth(1)
+        .is_some_and(|status| status == b"200");
+    if !is_ok {
+        return Err(invalid("another status than 200"));
+    }
+    Ok(answer.split_off(end + 4))
+}

@@ -1,0 +1,264 @@
+//! Servers as tests use them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::bee::FakeBee;
+use crate::http;
+use crate::process::Process;
+
+/// `dfs dev` has it in its source and no option for another.
+const DEV: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// Machine-wide, as the port is.
+const DEV_LOCK: &str = "sovr-test-fairos-9090.lock";
+/// How long other test programs may have the port.
+const DEV_WAIT: Duration = Duration::from_secs(1200);
+/// How long a killed server may still have it.
+const PORT_WAIT: Duration = Duration::from_secs(10);
+const PERIOD: Duration = Duration::from_millis(50);
+/// How `dfs dev` says where its Swarm node is.
+const BEE_AT: &str = "Bee running at:";
+
+/// The server of this process's tests while one of them has it.
+static SHARED: Mutex<Weak<Dev>> = Mutex::new(Weak::new());
+
+/// A running FairOS-dfs server. If the test that drops it is failing, the end of its log is printed.
+pub struct Server {
+    kind: Kind,
+    url: String,
+    bee: String,
+}
+
+enum Kind {
+    Dev(Arc<Dev>),
+    Real {
+        process: Mutex<Process>,
+        address: SocketAddr,
+        arguments: Vec<String>,
+    },
+}
+
+struct Dev {
+    // Before the lock, which others wait for.
+    process: Process,
+    bee: String,
+    _lock: File,
+}
+
+impl Server {
+    /// The server in development mode: sign-up by name and password, storage in memory.
+    ///
+    /// Its port is fixed, so all tests of a process share one server, and test programs take turns. Tests stay out of
+    /// each other's way by users of their own. When nobody has it any more, it ends and what it stored is gone.
+    ///
+    /// # Panics
+    ///
+    /// Where the server is not built, or something else has port 9090.
+    pub fn dev() -> Server {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let dev = shared.upgrade().unwrap_or_else(|| {
+            let dev = Arc::new(Dev::start());
+            *shared = Arc::downgrade(&dev);
+            dev
+        });
+        Server {
+            url: format!("http://{DEV}"),
+            bee: dev.bee.clone(),
+            kind: Kind::Dev(dev),
+        }
+    }
+
+    /// The server as it is released, on a node of ours and on a free port.
+    ///
+    /// It has no name registry: users log in by `POST /v2/user/login-with-signature`, with any 32 bytes or more in
+    /// hexadecimal as the signature, and the same user is the same again after a restart. What it stored is in `bee`.
+    ///
+    /// # Panics
+    ///
+    /// Where the server is not built or does not start.
+    pub fn real(bee: &FakeBee) -> Server {
+        let address = free_port();
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let arguments = words(&[
+            "server",
+            "--beeApi",
+            bee.url(),
+            "--postageBlockId",
+            bee.batch(),
+            "--ens-network",
+            "play",
+            "--rpc",
+            bee.chain_url(),
+            "--httpPort",
+            &address.to_string(),
+            "--cookieDomain",
+            "localhost",
+            "--verbosity",
+            "debug",
+        ]);
+        let process = Mutex::new(started(&arguments, address));
+        Server {
+            url: format!("http://{address}"),
+            bee: bee.url().to_owned(),
+            kind: Kind::Real {
+                process,
+                address,
+                arguments,
+            },
+        }
+    }
+
+    /// Its address without a path: `http://127.0.0.1:9090`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address of the Swarm node beneath it, without a path.
+    pub fn bee_url(&self) -> &str {
+        &self.bee
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        self.with(Process::log)
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// On a server in development mode, which other tests use.
+    pub fn kill(&self) {
+        self.own().kill();
+    }
+
+    /// Kills it if it runs and starts it again at the same address. All logins are void then: it makes new keys.
+    ///
+    /// # Panics
+    ///
+    /// On a server in development mode, which other tests use; where it does not start.
+    pub fn restart(&self) {
+        let mut process = self.own();
+        process.kill();
+        let Kind::Real {
+            address, arguments, ..
+        } = &self.kind
+        else {
+            unreachable!("only a server of one's own gets here")
+        };
+        *process = started(arguments, *address);
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, Process> {
+        match &self.kind {
+            Kind::Real { process, .. } => process.lock().unwrap_or_else(PoisonError::into_inner),
+            Kind::Dev(_) => panic!("the server in development mode belongs to other tests, too"),
+        }
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&Process) -> T) -> T {
+        match &self.kind {
+            Kind::Dev(dev) => use_it(&dev.process),
+            Kind::Real { .. } => use_it(&self.own()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.with(Process::end_of_log));
+        }
+    }
+}
+
+impl Dev {
+    fn start() -> Dev {
+        let lock = lock();
+        // It would run on without a word if another had the port, and tests would talk to the other.
+        wait_for_port();
+        let process = started(&["dev"], DEV);
+        let log = process.log();
+        let bee = log.lines().find_map(|line| line.strip_prefix(BEE_AT));
+        let Some(bee) = bee.map(|bee| bee.trim().to_owned()) else {
+            panic!("the server does not say where its Swarm node is:\n{log}")
+        };
+        Dev {
+            process,
+            bee,
+            _lock: lock,
+        }
+    }
+}
+
+fn started(arguments: &[impl AsRef<std::ffi::OsStr>], address: SocketAddr) -> Process {
+    let mut process = Process::start(arguments);
+    process.wait_until_ready(address);
+    process
+}
+
+/// Nobody has it now; between now and the server's start somebody might.
+fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("the loopback interface has a free port")
+}
+
+/// Waits for the turn of this test program.
+fn lock() -> File {
+    let path = std::env::temp_dir().join(DEV_LOCK);
+    let file =
+        open(&path).unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return file,
+            Err(TryLockError::WouldBlock) => assert!(
+                start.elapsed() < DEV_WAIT,
+                "another test program has had the server on {DEV} for {DEV_WAIT:?}; {} says which \
+                 (`fuser` shows who has it open)",
+                path.display()
+            ),
+            Err(TryLockError::Error(error)) => panic!("cannot lock {}: {error}", path.display()),
+        }
+        thread::sleep(PERIOD);
+    }
+}
+
+/// Other users' lock files are locked all the same, but not made anew.
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path).or_else(|_| {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+    })
+}
+
+fn wait_for_port() {
+    let start = Instant::now();
+    // All interfaces, which is what the server asks for.
+    while let Err(error) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, DEV.port())) {
+        let other = http::get(DEV, "/version").map_or_else(
+            |_| "something".to_owned(),
+            |version| String::from_utf8_lossy(&version).trim().to_owned(),
+        );
+        assert!(
+            start.elapsed() < PORT_WAIT,
+            "port {} is taken ({error}) by {other}: stop that, or run the tests when it has ended",
+            DEV.port()
+        );
+        thread::sleep(PERIOD);
+    }
+}
