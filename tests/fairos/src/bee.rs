@@ -5,7 +5,7 @@
 //! gives encrypted uploads random references without encrypting them: who asks has the reference. Everything it
 //! does answer is held against the real one.
 //!
-//! The same port answers the one question that FairOS-dfs has for a chain when it starts: which one it is.
+//! The same port answers the questions that FairOS-dfs has for a chain.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sovr_dfs::swarm;
 
+use crate::chain::Chain;
 use crate::http::{Listener, Request, Response};
 use crate::keccak::keccak256;
 
 /// What a node says of itself; FairOS-dfs looks for exactly this.
 const GREETING: &str = "Ethereum Swarm Bee\n";
-/// The chain of FairOS-dfs's network `play`, 4020.
-const CHAIN: &str = "0xfb4";
 const CHAIN_PATH: &str = "chain";
 /// The one postage batch, made up.
 const BATCH: &str = "5a1dba7c5a1dba7c5a1dba7c5a1dba7c5a1dba7c5a1dba7c5a1dba7c5a1dba7c";
@@ -146,10 +145,23 @@ impl Fault {
 
 /// The node. It ends when dropped; servers on it fail from then on.
 pub struct FakeBee {
-    state: Arc<Mutex<State>>,
+    state: Shared,
     url: String,
     chain_url: String,
     _listener: Listener,
+}
+
+type Shared = Arc<Mutex<State>>;
+
+/// The chain of a node, for a server that signs users up.
+#[derive(Clone)]
+pub(crate) struct Names(Shared);
+
+impl Names {
+    /// Gives a name to an account, and answers its mnemonic.
+    pub(crate) fn give(&self, name: &str) -> &'static str {
+        lock(&self.0).chain.give(name)
+    }
 }
 
 #[derive(Default)]
@@ -159,6 +171,7 @@ struct State {
     /// By address in hexadecimal: id, signature, span, payload.
     feeds: HashMap<String, Vec<u8>>,
     tags: u64,
+    chain: Chain,
     faults: Vec<Fault>,
     seen: HashMap<Endpoint, usize>,
 }
@@ -193,6 +206,10 @@ impl FakeBee {
         &self.chain_url
     }
 
+    pub(crate) fn names(&self) -> Names {
+        Names(Arc::clone(&self.state))
+    }
+
     /// The postage batch that it accepts.
     pub fn batch(&self) -> &str {
         BATCH
@@ -222,7 +239,7 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
     let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
     let (endpoint, work): (_, Work<'_>) = match (request.method.as_str(), path.as_slice()) {
         ("GET", [""]) => return plain(GREETING.into()),
-        ("POST", [CHAIN_PATH]) => return chain(&request.body),
+        ("POST", [CHAIN_PATH]) => return respond(200, &lock(state).chain.answer(&request.body)),
         ("DELETE", ["pins", _]) => return failure(404, "Not Found"),
         ("POST", ["bytes"]) => (
             Endpoint::UploadBytes,
@@ -372,18 +389,6 @@ fn tag(number: u64) -> Value {
         "sent": 0,
         "synced": 0,
     })
-}
-
-/// Answers which chain it is, and nothing else: names are not looked up on it.
-fn chain(body: &[u8]) -> Response {
-    let call: Value = serde_json::from_slice(body).unwrap_or_default();
-    let mut reply = json!({ "jsonrpc": "2.0", "id": call["id"] });
-    if call["method"] == "eth_chainId" {
-        reply["result"] = json!(CHAIN);
-    } else {
-        reply["error"] = json!({ "code": -32601, "message": "the method does not exist" });
-    }
-    respond(200, &reply)
 }
 
 /// Endpoints word it differently that there is no stamp.

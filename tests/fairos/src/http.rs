@@ -166,14 +166,23 @@ fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// What a server answers to a plain GET: its whole body, if the status is 200.
+/// What a server answers to a plain GET: the body of an answer that is a success.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
-    let patience = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
+    ask(address, &format!("GET {path}"), "")
+}
+
+/// What a server answers to some JSON.
+pub(crate) fn post(address: SocketAddr, path: &str, json: &str) -> io::Result<Vec<u8>> {
+    ask(address, &format!("POST {path}"), json)
+}
+
+fn ask(address: SocketAddr, what: &str, json: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "{what} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+        json.len()
     )?;
     let mut answer = Vec::new();
     stream.take(MOST_HEAD).read_to_end(&mut answer)?;
@@ -181,12 +190,10 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .ok_or(invalid("no end of the headers"))?;
-    let is_ok = answer
-        .split(|byte| *byte == b' ')
-        .nth(1)
-        .is_some_and(|status| status == b"200");
-    if !is_ok {
-        return Err(invalid("another status than 200"));
+    let status = answer.split(|byte| *byte == b' ').nth(1);
+    if status.is_some_and(|status| status.starts_with(b"2")) {
+        return Ok(answer.split_off(end + 4));
     }
-    Ok(answer.split_off(end + 4))
+    let told = String::from_utf8_lossy(&answer);
+    Err(io::Error::other(format!("it answers {}", told.trim())))
 }

@@ -18,6 +18,8 @@ pub mod program;
 #[cfg(feature = "server")]
 mod bee;
 #[cfg(feature = "server")]
+mod chain;
+#[cfg(feature = "server")]
 mod http;
 #[cfg(feature = "server")]
 mod keccak;

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bee::FakeBee;
+use serde_json::json;
+
+use crate::bee::{FakeBee, Names};
 use crate::http;
 use crate::process::Process;
 
@@ -40,6 +42,7 @@ enum Kind {
         process: Mutex<Process>,
         address: SocketAddr,
         arguments: Vec<String>,
+        names: Names,
     },
 }
 
@@ -75,8 +78,8 @@ impl Server {
 
     /// The server as it is released, on a node of ours and on a free port.
     ///
-    /// It has no name registry: users log in by `POST /v2/user/login-with-signature`, with any 32 bytes or more in
-    /// hexadecimal as the signature, and the same user is the same again after a restart. What it stored is in `bee`.
+    /// New users come by [`Server::sign_up`], or by `POST /v2/user/login-with-signature` with any 32 bytes or more in
+    /// hexadecimal as the signature. Users, like all that it stored, are in `bee` and survive a restart.
     ///
     /// # Panics
     ///
@@ -114,6 +117,7 @@ impl Server {
                 process,
                 address,
                 arguments,
+                names: bee.names(),
             },
         }
     }
@@ -126,6 +130,24 @@ impl Server {
     /// The address of the Swarm node beneath it, without a path.
     pub fn bee_url(&self) -> &str {
         &self.bee
+    }
+
+    /// Makes a user, who can log in with name and password from then on. In development mode that is the server's own
+    /// sign-up and nothing else; on a [`FakeBee`] the chain gives the user the name beforehand.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses: a password has at least twelve letters, a name small letters and digits. When the
+    /// chain of a [`FakeBee`] has no account left, of six.
+    pub fn sign_up(&self, name: &str, password: &str) {
+        let mut user = json!({ "userName": name, "password": password });
+        if let Kind::Real { names, .. } = &self.kind {
+            user["mnemonic"] = json!(names.give(name));
+        }
+        let answer = http::post(self.address(), "/v2/user/signup", &user.to_string());
+        if let Err(error) = answer {
+            panic!("cannot sign up {name} on {}: {error}", self.url);
+        }
     }
 
     /// What it has printed so far.
@@ -157,6 +179,13 @@ impl Server {
             unreachable!("only a server of one's own gets here")
         };
         *process = started(arguments, *address);
+    }
+
+    fn address(&self) -> SocketAddr {
+        match &self.kind {
+            Kind::Dev(_) => DEV,
+            Kind::Real { address, .. } => *address,
+        }
     }
 
     fn own(&self) -> std::sync::MutexGuard<'_, Process> {

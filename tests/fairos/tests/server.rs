@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         a_user_signs_up_and_stores_a_file_on_the_development_server,
         two_tests_at_a_time_share_the_development_server,
         a_user_stores_a_file_on_the_released_server_and_finds_it_after_a_restart,
+        a_user_by_signature_needs_no_name,
         two_released_servers_run_at_a_time,
         a_refused_stamp_fails_an_upload_with_the_words_of_the_node,
         a_missing_block_fails_a_download,
@@ -310,22 +311,23 @@ fn unique(prefix: &str) -> String {
 }
 
 impl<'a> User<'a> {
-    /// Signs up and logs in with name and password.
+    /// A new user, who logs in with name and password.
     async fn sign_up(server: &'a Server) -> User<'a> {
-        let client = Client::new();
         let name = unique("user");
-        let call = |path: &str| {
-            let credentials = json!({ "userName": name, "password": PASSWORD });
-            client
-                .post(format!("{}{path}", server.url()))
-                .json(&credentials)
-        };
-        let signed_up = send(call("/v2/user/signup")).await;
-        assert_eq!(signed_up.status, 201, "{signed_up:?}");
-        User::logged_in(server, send(call("/v2/user/login")).await)
+        server.sign_up(&name, PASSWORD);
+        User::log_in(server, &name).await
     }
 
-    /// Logs in with a signature, which is all that the released server takes without a chain.
+    async fn log_in(server: &'a Server, name: &str) -> User<'a> {
+        let url = format!("{}/v2/user/login", server.url());
+        let credentials = json!({ "userName": name, "password": PASSWORD });
+        User::logged_in(
+            server,
+            send(Client::new().post(url).json(&credentials)).await,
+        )
+    }
+
+    /// Logs in with a signature, which the released server takes without asking the chain.
     async fn sign(server: &'a Server, signature: &str) -> User<'a> {
         let url = format!("{}/v2/user/login-with-signature", server.url());
         let login = Client::new()
@@ -417,9 +419,10 @@ fn two_tests_at_a_time_share_the_development_server() {
 fn a_user_stores_a_file_on_the_released_server_and_finds_it_after_a_restart() {
     let bee = FakeBee::start();
     let server = Server::real(&bee);
-    let signature = "5a".repeat(65);
     block_on(async {
-        let user = User::sign(&server, &signature).await;
+        let name = unique("user");
+        server.sign_up(&name, PASSWORD);
+        let user = User::log_in(&server, &name).await;
         user.stores_and_reads("pod").await;
         server.restart();
         // Not over a connection from before.
@@ -427,21 +430,44 @@ fn a_user_stores_a_file_on_the_released_server_and_finds_it_after_a_restart() {
         let user = User { client, ..user };
         let void = user.download("pod", "data.bin").await;
         assert_eq!(void.status, 401, "{void:?}");
-        let user = User::sign(&server, &signature).await;
+        let user = User::log_in(&server, &name).await;
         let read = user.download("pod", "data.bin").await;
         assert_eq!((read.status, read.bytes.len()), (200, 2_500_000));
+
+        let url = format!("{}/v2/user/login", server.url());
+        let login = |name: &str, password: &str| {
+            let credentials = json!({ "userName": name, "password": password });
+            Client::new().post(&url).json(&credentials)
+        };
+        let wrong = send(login(&name, "another password")).await;
+        assert_eq!(
+            (wrong.status, told(&wrong).contains("invalid password")),
+            (400, true)
+        );
+        let unknown = send(login("nobody", PASSWORD)).await;
+        assert_eq!(
+            (unknown.status, told(&unknown).contains("no user available")),
+            (404, true)
+        );
     });
     assert!(bee.requests(Endpoint::UploadFeed) > 0);
+}
+
+fn a_user_by_signature_needs_no_name() {
+    let bee = FakeBee::start();
+    let server = Server::real(&bee);
+    block_on(async {
+        let user = User::sign(&server, &"5a".repeat(65)).await;
+        user.stores_and_reads("pod").await;
+    });
 }
 
 fn two_released_servers_run_at_a_time() {
     let (bee, other) = (FakeBee::start(), FakeBee::start());
     let servers = [Server::real(&bee), Server::real(&other), Server::real(&bee)];
     block_on(async {
-        for (number, server) in servers.iter().enumerate() {
-            let signature = format!("{number:02x}").repeat(65);
-            let user = User::sign(server, &signature).await;
-            user.new_pod("pod").await;
+        for server in &servers {
+            User::sign_up(server).await.new_pod("pod").await;
         }
     });
 }
@@ -450,7 +476,7 @@ fn a_refused_stamp_fails_an_upload_with_the_words_of_the_node() {
     let bee = FakeBee::start();
     let server = Server::real(&bee);
     block_on(async {
-        let user = User::sign(&server, &"5a".repeat(65)).await;
+        let user = User::sign_up(&server).await;
         user.new_pod("pod").await;
         bee.inject(Fault::new(
             Endpoint::UploadBytes,
@@ -470,7 +496,7 @@ fn a_missing_block_fails_a_download() {
     let bee = FakeBee::start();
     let server = Server::real(&bee);
     block_on(async {
-        let user = User::sign(&server, &"5a".repeat(65)).await;
+        let user = User::sign_up(&server).await;
         user.new_pod("pod").await;
         let content = vec![7; 3_000_000];
         assert_eq!(user.upload("pod", "a", &content).await.status, 200);
