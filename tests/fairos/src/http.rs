@@ -168,17 +168,17 @@ fn invalid(what: &'static str) -> io::Error {
 
 /// What a server answers to a plain GET: the body of an answer that is a success.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
-    ask(address, &format!("GET {path}"), "")
+    ask(address, &format!("GET {path}"), "", Duration::from_secs(5))
 }
 
 /// What a server answers to some JSON.
 pub(crate) fn post(address: SocketAddr, path: &str, json: &str) -> io::Result<Vec<u8>> {
-    ask(address, &format!("POST {path}"), json)
+    ask(address, &format!("POST {path}"), json, PATIENCE)
 }
 
-fn ask(address: SocketAddr, what: &str, json: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn ask(address: SocketAddr, what: &str, json: &str, patience: Duration) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     write!(
         stream,
         "{what} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",

@@ -10,16 +10,17 @@ use anyhow::{Context as _, Result};
 use sovr_test_fairos::program;
 
 use crate::command;
-use crate::toolchain::go;
+use crate::project::Project;
+use crate::toolchain::go::Go;
 
 /// Builds the server, unless that is done.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build(project: &Project) -> Result<()> {
     let path = program::path();
     if path.exists() {
         return Ok(());
     }
     let wrapper = program::wrapper();
-    go::prepare(&wrapper)?;
+    let compiler = Go::prepare(project)?;
     eprintln!(
         "building the FairOS-dfs server {}; without anything cached that takes minutes",
         program::VERSION
@@ -34,7 +35,7 @@ pub(crate) fn build() -> Result<()> {
         program::VERSION_VARIABLE,
         program::VERSION
     );
-    let mut go = go::command(&wrapper);
+    let mut go = compiler.command(&wrapper);
     go.env("CGO_ENABLED", "0");
     go.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
     go.args(["-ldflags", &version]).arg("-o").arg(&new);
@@ -43,8 +44,8 @@ pub(crate) fn build() -> Result<()> {
 }
 
 /// Builds the server where it can be had. In CI it must be; elsewhere tests that need it are left out, and say so.
-pub(crate) fn build_for_tests() -> Result<()> {
-    match build() {
+pub(crate) fn build_for_tests(project: &Project) -> Result<()> {
+    match build(project) {
         Err(error) if !program::is_ci() => {
             eprintln!("skipped, and the tests that need it: {error:#}");
             Ok(())

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let project = Project::find();
     let done = match Cli::parse().task {
         Task::Guests(args) => guests::run(&project, &args),
-        Task::Fairos => fairos::build(),
+        Task::Fairos => fairos::build(&project),
         Task::Test => suite::run(&project),
     };
     match done {

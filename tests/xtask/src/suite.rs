@@ -52,7 +52,9 @@ pub(crate) fn run(project: &Project) -> Result<()> {
         guests::check(project)
     });
     report.step("building the guests", || guests::build(project, None));
-    report.step("building the FairOS-dfs server", fairos::build_for_tests);
+    report.step("building the FairOS-dfs server", || {
+        fairos::build_for_tests(project)
+    });
     report.step("lints of the guests", || {
         command::run(plugins("clippy").args(strict))
     });

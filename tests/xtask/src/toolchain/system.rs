@@ -34,16 +34,6 @@ pub(crate) fn install(packages: &[&str], purpose: &str) -> Result<()> {
     .map(drop)
 }
 
-/// The version of a package that would be installed, where Debian's tools know one.
-pub(crate) fn offered(package: &str) -> Option<String> {
-    let mut query = Command::new("apt-cache");
-    let policy = command::output(query.env("LC_ALL", "C").args(["policy", package])).ok()?;
-    let candidate = policy
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Candidate:"))?;
-    Some(candidate.trim().to_owned())
-}
-
 fn is_installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${db:Status-Status}", package]);
