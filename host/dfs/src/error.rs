@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::fairos::AccountError;
 use crate::{DfsPath, NameError, Place, PodName, Reference, UserName};
 
 /// Why a call failed, on what, and what to do next.
@@ -10,6 +11,10 @@ pub enum Error {
     /// A name does not have the form of its kind.
     #[error(transparent)]
     Name(#[from] NameError),
+
+    /// The storage server does not take the user for one of its own.
+    #[error(transparent)]
+    Account(#[from] AccountError),
 
     /// No such pod.
     #[error(
@@ -202,6 +207,12 @@ impl Error {
             | Error::ReadOnly { .. }
             | Error::NotShared { .. }
             | Error::Unsupported { .. } => ErrorKind::Invalid,
+            Error::Account(error) => match error {
+                AccountError::NoSuchUser { .. } => ErrorKind::NotFound,
+                AccountError::UserExists { .. } => ErrorKind::AlreadyExists,
+                AccountError::Unfunded { .. } => ErrorKind::Unavailable,
+                _ => ErrorKind::Invalid,
+            },
             Error::NoSuchPod { .. } | Error::NoSuchPath { .. } | Error::NoSuchShare { .. } => {
                 ErrorKind::NotFound
             }

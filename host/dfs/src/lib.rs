@@ -1,13 +1,15 @@
 //! Storage pods: named trees of files that belong to a user and can be shared by reference.
 //!
 //! [`Dfs`] is what the rest of the program knows. [`local::LocalDfs`] keeps everything in a directory of this
-//! machine and needs no server. Every implementation passes the same test-suite (`testsuite`).
+//! machine and needs no server, [`fairos::FairosDfs`] is a client of a FairOS-dfs server, which keeps them on Swarm.
+//! Every implementation passes the same test-suite (`testsuite`).
 //!
 //! Content moves as streams, never as whole buffers, and what callers name (users, pods, paths) has been checked
 //! once, by its type. A *sharing reference* is a pointer to a live pod, not a digest of what the pod holds: its
 //! owner may change the pod at any time. Who needs a fixed content keeps a digest of their own.
 
 mod error;
+pub mod fairos;
 pub mod local;
 mod name;
 mod place;

@@ -36,7 +36,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    fn new(what: &'static str, given: &str, why: impl Into<String>) -> NameError {
+    pub(crate) fn new(what: &'static str, given: &str, why: impl Into<String>) -> NameError {
         /// Characters of a refused name that are repeated in the message.
         const SHOWN: usize = 80;
         let mut shown: String = given.chars().take(SHOWN).collect();
@@ -193,7 +193,7 @@ impl DfsPath {
     }
 }
 
-const PATH: &str = "path in a pod";
+pub(crate) const PATH: &str = "path in a pod";
 
 impl FromStr for DfsPath {
     type Err = NameError;

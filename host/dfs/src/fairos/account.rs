@@ -1,0 +1,204 @@
+//! Who the user is to a FairOS server: what proves it, and what can go wrong with it.
+//!
+//! A password, a token and a mnemonic each have a type without a display. What they protect is money as well as data:
+//! the mnemonic is the account's key.
+
+use std::fmt;
+
+use reqwest::Url;
+use serde::Deserialize;
+use sovr_capability::Untrusted;
+use zeroize::Zeroizing;
+
+use crate::UserName;
+
+/// A text that is never displayed, and overwritten when it is dropped. Copies that the HTTP client makes of a request
+/// are not overwritten.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a user proves to be themselves with.
+#[derive(Debug, Clone)]
+pub struct Password(pub(super) Secret);
+
+impl Password {
+    /// Takes a password over. Any text is one; a server may want 12 characters or more.
+    pub fn new(password: String) -> Password {
+        Password(Secret::from(password))
+    }
+}
+
+/// Twelve words that are the key of an account. Whoever knows them owns it.
+#[derive(Debug, Clone)]
+pub struct Mnemonic(pub(super) Secret);
+
+impl Mnemonic {
+    /// Takes the words over.
+    pub fn new(words: String) -> Mnemonic {
+        Mnemonic(Secret::from(words))
+    }
+
+    /// The words, to be shown to their owner once and kept nowhere. A server's text: escape it for a terminal.
+    pub fn reveal(&self) -> Untrusted {
+        Untrusted::new(self.0.reveal())
+    }
+}
+
+/// A server, and who the user is there.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its address without the path of an interface, such as `http://localhost:9090`.
+    pub server: Url,
+    /// The user's name there.
+    pub user: UserName,
+    /// The user's password there.
+    pub password: Password,
+    /// Whether the password may travel unencrypted to another machine.
+    pub allow_plain_http: bool,
+}
+
+/// An account as its server describes it.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The name.
+    pub user: Untrusted,
+    /// The address, 40 hexadecimal digits after `0x`.
+    pub address: Untrusted,
+}
+
+/// A new account.
+#[derive(Debug)]
+pub struct SignedUp {
+    /// Its address.
+    pub address: Untrusted,
+    /// Its key, if the server made it: the user must write it down.
+    pub mnemonic: Option<Mnemonic>,
+}
+
+/// Why a server does not take the user for one of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The address is not one.
+    #[error(
+        "the storage server's address {address:?} cannot be used: {why}; give one such as http://localhost:9090"
+    )]
+    Address {
+        /// The address, without what may be secret in it.
+        address: String,
+        /// Why not.
+        why: &'static str,
+    },
+
+    /// The password would travel in the clear.
+    #[error(
+        "the storage server {host} is on another machine and its address is plain http, so the password could be read \
+         on the way: use an https address, or allow plain http for it in the configuration"
+    )]
+    PlainHttp {
+        /// Where it is.
+        host: String,
+    },
+
+    /// An account is needed and none was given.
+    #[error(
+        "the storage server does not {attempted} without an account: log in first; without an account only pods \
+         that are shared can be read, by their reference"
+    )]
+    LoginNeeded {
+        /// What was tried, as an infinitive with its object.
+        attempted: String,
+    },
+
+    /// No such account.
+    #[error(
+        "the storage server {host} does not know the user `{user}`: check the name, or sign up first"
+    )]
+    NoSuchUser {
+        /// The name.
+        user: UserName,
+        /// The server.
+        host: String,
+    },
+
+    /// The password is another.
+    #[error(
+        "the storage server {host} refused the password of the user `{user}`: give the right one"
+    )]
+    WrongPassword {
+        /// The name.
+        user: UserName,
+        /// The server.
+        host: String,
+    },
+
+    /// The name of a new account is taken.
+    #[error(
+        "the storage server {host} has a user `{user}` already: log in, or sign up under another name"
+    )]
+    UserExists {
+        /// The name.
+        user: UserName,
+        /// The server.
+        host: String,
+    },
+
+    /// The server does not take the password for a new account.
+    #[error("the storage server did not sign `{user}` up: {reason}; choose another password")]
+    UnfitPassword {
+        /// The name.
+        user: UserName,
+        /// The server's words.
+        reason: String,
+    },
+
+    /// A new account costs a fee, and its address has nothing to pay it with.
+    #[error(
+        "signing `{user}` up costs a fee, and the new account has nothing yet: send 0.01 ETH to {address}, then sign \
+         up again with the same mnemonic"
+    )]
+    Unfunded {
+        /// The name.
+        user: UserName,
+        /// Where to send it.
+        address: String,
+        /// The new account's key. Lost with it is what was sent.
+        mnemonic: Option<Mnemonic>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_log_is_not_shown() {
+        let settings = Settings {
+            server: Url::parse("http://localhost:9090").unwrap(),
+            user: "alice".parse().unwrap(),
+            password: Password::new("correct horse".to_owned()),
+            allow_plain_http: false,
+        };
+        assert!(!format!("{settings:?}").contains("horse"));
+        let mnemonic = Mnemonic::new("abandon ability".to_owned());
+        assert!(!format!("{mnemonic:?}").contains("ability"));
+    }
+}

@@ -1,0 +1,262 @@
+//! What FairOS-dfs v0.9 to v0.10.1 says: answers in camelCase, and the meaning of its error messages.
+//!
+//! A status says little there: most failures are 500. The text after the last `: ` of the message says what is wrong,
+//! so that is matched; a message that is not known means nothing but failure.
+
+use serde::{Deserialize, Deserializer};
+use sovr_capability::Untrusted;
+
+use super::account::Secret;
+
+/// Answer to sign-up and login.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entered {
+    #[serde(default)]
+    pub(super) address: String,
+    pub(super) mnemonic: Option<Secret>,
+    pub(super) access_token: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    pub(super) user_name: String,
+    pub(super) address: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Pods {
+    #[serde(default, deserialize_with = "none_as_empty")]
+    pub(super) pods: Vec<String>,
+    #[serde(default, deserialize_with = "none_as_empty")]
+    pub(super) shared_pods: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PodStat {
+    pub(super) address: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shared {
+    pub(super) pod_sharing_reference: String,
+}
+
+/// What is shared. The pod's password in it is not taken over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReceiveInfo {
+    pub(super) pod_name: String,
+    pub(super) pod_address: String,
+    pub(super) user_address: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Listing {
+    #[serde(default, deserialize_with = "none_as_empty")]
+    pub(super) dirs: Vec<Named>,
+    #[serde(default, deserialize_with = "none_as_empty")]
+    pub(super) files: Vec<Sized>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Sized {
+    pub(super) name: String,
+    #[serde(deserialize_with = "number")]
+    pub(super) size: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Uploaded {
+    #[serde(rename = "Responses", alias = "responses")]
+    pub(super) responses: Vec<UploadedFile>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UploadedFile {
+    pub(super) message: String,
+}
+
+impl Uploaded {
+    /// What the server says went wrong in spite of a good status.
+    pub(super) fn fault(&self) -> Option<Untrusted> {
+        const DONE: &str = "uploaded successfully";
+        match self.responses.as_slice() {
+            [file] if file.message == DONE => None,
+            [] => Some(Untrusted::new("nothing was uploaded")),
+            files => files
+                .iter()
+                .map(|file| &file.message)
+                .find(|message| *message != DONE)
+                .map(|message| Untrusted::new(message.as_str()))
+                .or_else(|| Some(Untrusted::new("several files were uploaded"))),
+        }
+    }
+}
+
+/// Any answer that says something.
+#[derive(Deserialize)]
+pub(super) struct Message {
+    pub(super) message: String,
+}
+
+/// For answers that matter by their status only.
+#[derive(Deserialize)]
+pub(super) struct Done {}
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Nobody is logged in, or not any more. Nothing was done.
+    NotLoggedIn,
+    NoSuchUser,
+    WrongPassword,
+    UserExists,
+    UnfitPassword,
+    NoSuchPod,
+    PodExists,
+    TooManyPods,
+    NoSuchDirectory,
+    NoSuchFile,
+    Exists,
+    ReadOnly,
+    /// No pod was ever shared under the reference.
+    NeverShared,
+    /// The pod was deleted.
+    Deleted,
+    /// Not there, or not found in time: a feed without an answer.
+    Missing,
+    Unknown,
+}
+
+impl Refusal {
+    pub(super) fn of(status: u16, message: &str) -> Refusal {
+        // In the order of trust: the status of a missing login is reliable.
+        if status == 401 {
+            return Refusal::NotLoggedIn;
+        }
+        let reason = message.rsplit(": ").next().unwrap_or(message).trim();
+        match reason {
+            "user not logged-in" | "user not logged in" => Refusal::NotLoggedIn,
+            "no user available" => Refusal::NoSuchUser,
+            "invalid password" => Refusal::WrongPassword,
+            "user name already present" => Refusal::UserExists,
+            "password should be at least 12 characters long" => Refusal::UnfitPassword,
+            "pod does not exist" => Refusal::NoSuchPod,
+            "pod already exists" | "pod with fork name already exists" => Refusal::PodExists,
+            "max number of pods reached" => Refusal::TooManyPods,
+            "directory not present" => Refusal::NoSuchDirectory,
+            "file not found in dfs" | "file not present" => Refusal::NoSuchFile,
+            "directory name already present" | "file already exist with new name" => {
+                Refusal::Exists
+            }
+            "read only feed" | "read only pod" => Refusal::ReadOnly,
+            "deleted feed" => Refusal::Deleted,
+            "Not Found" => Refusal::NeverShared,
+            "feed does not exist or was not updated yet" => Refusal::Missing,
+            _ if message.contains("joiner failed") => Refusal::NeverShared,
+            // Other content than a record of a share.
+            _ if reason.starts_with("invalid character ")
+                || reason.starts_with("cannot unmarshal ") =>
+            {
+                Refusal::NeverShared
+            }
+            _ => Refusal::Unknown,
+        }
+    }
+}
+
+/// `null` for an empty list, as Go writes it.
+fn none_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Numbers come as strings in listings.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u64),
+        Text(String),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Number(number) => Ok(number),
+        Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Statuses and messages as the server was seen to send them.
+    #[test]
+    fn messages_mean_what_the_server_means_by_them() {
+        for (status, message, expected) in [
+            (401, "jwt: invalid token", Refusal::NotLoggedIn),
+            (400, "ls pod: user not logged-in", Refusal::NotLoggedIn),
+            (404, "pod open: user not logged-in", Refusal::NotLoggedIn),
+            (404, "user login: no user available", Refusal::NoSuchUser),
+            (400, "user login: invalid password", Refusal::WrongPassword),
+            (500, "ls: pod does not exist", Refusal::NoSuchPod),
+            (400, "pod new: pod already exists", Refusal::PodExists),
+            (404, "ls: directory not present", Refusal::NoSuchDirectory),
+            (404, "download: file not found in dfs", Refusal::NoSuchFile),
+            (500, "mkdir: read only feed", Refusal::ReadOnly),
+            (500, "pod receive info: Not Found", Refusal::NeverShared),
+            (
+                500,
+                "public pod file download: deleted feed",
+                Refusal::Deleted,
+            ),
+            (
+                500,
+                "public pod file download: list dir : feed does not exist or was not updated yet",
+                Refusal::Missing,
+            ),
+            (500, "file upload: batch is overissued", Refusal::Unknown),
+            (500, "", Refusal::Unknown),
+        ] {
+            assert_eq!(Refusal::of(status, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn lists_may_be_missing_and_numbers_may_be_strings() {
+        let empty: Listing = serde_json::from_str("{}").unwrap();
+        assert!(empty.dirs.is_empty() && empty.files.is_empty());
+        let null: Pods = serde_json::from_str(r#"{"pods":null,"sharedPods":[]}"#).unwrap();
+        assert!(null.pods.is_empty() && null.shared_pods.is_empty());
+        let files: Listing = serde_json::from_str(
+            r#"{"files":[{"name":"a","size":"13","mode":33152},{"name":"b","size":7}]}"#,
+        )
+        .unwrap();
+        assert_eq!((files.files[0].size, files.files[1].size), (13, 7));
+        assert!(
+            serde_json::from_str::<Listing>(r#"{"files":[{"name":"a","size":"-1"}]}"#).is_err()
+        );
+    }
+
+    #[test]
+    fn a_failure_inside_a_good_answer_is_a_failure() {
+        let of = |json: &str| serde_json::from_str::<Uploaded>(json).unwrap().fault();
+        assert!(
+            of(r#"{"Responses":[{"fileName":"a","message":"uploaded successfully"}]}"#).is_none()
+        );
+        let fault = of(r#"{"Responses":[{"fileName":"a","message":"error uploading data"}]}"#);
+        assert_eq!(fault.unwrap().raw(), "error uploading data");
+        assert!(of(r#"{"Responses":[]}"#).is_some());
+    }
+}

@@ -1,0 +1,324 @@
+//! The files of one pod, as the server lists them.
+//!
+//! The server says of a path that is not there, or that is a file, different things in different calls; it even breaks
+//! the connection when a file is listed. So a path is followed from the root down, and only what was listed as a
+//! directory is listed.
+//!
+//! Names come from strangers. One that cannot be a part of a [`DfsPath`] is left out, and so is one that differs from
+//! another only in case or in the encoding of accents. Two kinds of names are this module's own. A file that is
+//! replaced is first stored as `.sovr-swap.NAME`, then the old one is deleted, then the new one gets its name: the
+//! server by itself deletes the old one before it stores the new one, and has neither when that fails. Whoever finds
+//! the first without its successor shows it under the name. A directory that is removed is first moved to
+//! `/.sovr-gone.…`: the server can remove only a directory of the root without spoiling the pod.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use reqwest::Response;
+
+use super::dialect::{Listing, Refusal};
+use super::http::Fault;
+use super::session::{Call, Session};
+use crate::name::folded;
+use crate::{DfsPath, Entry, Error, Kind, Place, PodName, Reference, UserName};
+
+/// Begins the name of a file that is about to replace another.
+pub(super) const SWAP: &str = ".sovr-swap.";
+/// Begins the name of a directory on its way out.
+pub(super) const GONE: &str = ".sovr-gone.";
+/// Most files and directories of a pod that is copied.
+const ENTRIES_MAX: usize = 100_000;
+
+/// Where the server is asked.
+#[derive(Debug, Clone)]
+pub(super) enum View {
+    /// One of the user's own or received pods, by its name on the server.
+    Named(PodName),
+    Shared(Reference),
+}
+
+pub(super) struct Tree {
+    pub(super) session: Arc<Session>,
+    pub(super) view: View,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) entry: Entry,
+    /// Its name on the server.
+    pub(super) stored: String,
+}
+
+/// One directory.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    /// Sorted by name.
+    pub(super) found: Vec<Found>,
+    /// Whether the server has anything in it, shown or not.
+    pub(super) empty: bool,
+    /// All files as the server has them, with their lengths.
+    stored: HashMap<String, u64>,
+}
+
+impl Directory {
+    fn new(at: &DfsPath, listing: Listing) -> Directory {
+        let empty = listing.dirs.is_empty() && listing.files.is_empty();
+        let stored: HashMap<String, u64> = listing
+            .files
+            .iter()
+            .map(|file| (file.name.clone(), file.size))
+            .collect();
+        let directories = listing.dirs.into_iter().map(|directory| Found {
+            entry: Entry {
+                name: directory.name.clone(),
+                kind: Kind::Directory,
+                size: 0,
+            },
+            stored: directory.name,
+        });
+        let files = listing.files.into_iter().filter_map(|file| {
+            let name = match file.name.strip_prefix(SWAP) {
+                Some(name) if stored.contains_key(name) => return None,
+                Some(name) => name,
+                None => &file.name,
+            };
+            Some(Found {
+                entry: Entry {
+                    name: name.to_owned(),
+                    kind: Kind::File,
+                    size: file.size,
+                },
+                stored: file.name,
+            })
+        });
+        let mut found: Vec<Found> = directories
+            .chain(files)
+            .filter(|one| !one.entry.name.starts_with(GONE) && at.join(&one.entry.name).is_ok())
+            .collect();
+        found.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
+        let mut seen = HashSet::new();
+        found.retain(|one| seen.insert(folded(&one.entry.name)));
+        Directory {
+            found,
+            empty,
+            stored,
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Found> {
+        self.found.iter().find(|one| one.entry.name == name)
+    }
+
+    /// What has the name, or one that may not stand beside it.
+    pub(super) fn like(&self, name: &str) -> Option<&Found> {
+        let name = folded(name);
+        self.found
+            .iter()
+            .find(|one| folded(&one.entry.name) == name)
+    }
+
+    pub(super) fn has_stored(&self, name: &str) -> bool {
+        self.stored.contains_key(name)
+    }
+
+    pub(super) fn stored_size(&self, name: &str) -> Option<u64> {
+        self.stored.get(name).copied()
+    }
+}
+
+impl Tree {
+    pub(super) fn place(&self) -> Place {
+        match &self.view {
+            View::Named(pod) => Place::Pod(pod.clone()),
+            View::Shared(reference) => Place::Shared(*reference),
+        }
+    }
+
+    async fn ask(&self, path: &str) -> Result<Listing, Fault> {
+        match &self.view {
+            View::Named(pod) => {
+                let call = Call::get("v1/dir/ls").with("podName", pod.as_str());
+                self.session.ask(call.with("dirPath", path)).await
+            }
+            View::Shared(reference) => {
+                let reference = reference.to_string();
+                let call = Call::get("public-dir").public();
+                self.session
+                    .ask(call.with("sharingRef", &reference).with("dirPath", path))
+                    .await
+            }
+        }
+    }
+
+    /// Lists what is known to be a directory.
+    async fn listing(&self, user: &UserName, at: &DfsPath) -> Result<Directory, Error> {
+        let fault = match self.ask(at.as_str()).await {
+            Ok(listing) => return Ok(Directory::new(at, listing)),
+            Err(fault) => fault,
+        };
+        Err(match (fault.refusal(), &self.view) {
+            (Some(Refusal::NoSuchPod | Refusal::Deleted), View::Named(pod)) => Error::NoSuchPod {
+                pod: pod.clone(),
+                user: user.clone(),
+            },
+            (Some(Refusal::NeverShared | Refusal::Deleted), View::Shared(reference)) => {
+                Error::NoSuchShare {
+                    reference: *reference,
+                }
+            }
+            (Some(Refusal::Missing), View::Shared(reference)) if at.is_root() => {
+                Error::NoSuchShare {
+                    reference: *reference,
+                }
+            }
+            (Some(Refusal::NoSuchDirectory | Refusal::Missing), _) if !at.is_root() => {
+                Error::NoSuchPath {
+                    place: self.place(),
+                    path: at.clone(),
+                }
+            }
+            _ => fault.into_error(format!("list `{at}` in {}", self.place())),
+        })
+    }
+
+    /// Follows a path to a directory.
+    pub(super) async fn directory(&self, path: &DfsPath) -> Result<Directory, Error> {
+        let user = self.session.user();
+        let mut at = DfsPath::root();
+        let mut directory = self.listing(user, &at).await?;
+        for part in path.parts() {
+            at = at.join(part)?;
+            match directory.find(part) {
+                None => {
+                    return Err(Error::NoSuchPath {
+                        place: self.place(),
+                        path: at,
+                    });
+                }
+                Some(found) if found.entry.kind == Kind::File => {
+                    return Err(Error::IsFile {
+                        place: self.place(),
+                        path: at,
+                    });
+                }
+                Some(_) => directory = self.listing(user, &at).await?,
+            }
+        }
+        Ok(directory)
+    }
+
+    /// Follows a path to whatever is there.
+    pub(super) async fn find(&self, path: &DfsPath) -> Result<Found, Error> {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+            self.directory(path).await?;
+            return Ok(Found {
+                entry: Entry {
+                    name: String::new(),
+                    kind: Kind::Directory,
+                    size: 0,
+                },
+                stored: String::new(),
+            });
+        };
+        let directory = self.directory(&parent).await?;
+        let found = directory.find(name).ok_or_else(|| Error::NoSuchPath {
+            place: self.place(),
+            path: path.clone(),
+        });
+        found.cloned()
+    }
+
+    /// The head of a file's content.
+    pub(super) async fn open(&self, path: &str) -> Result<Response, Fault> {
+        match &self.view {
+            View::Named(pod) => {
+                let call = Call::get("v1/file/download").with("podName", pod.as_str());
+                self.session.open(call.with("filePath", path)).await
+            }
+            View::Shared(reference) => {
+                let reference = reference.to_string();
+                let call = Call::get("public-file").public();
+                self.session
+                    .open(call.with("sharingRef", &reference).with("filePath", path))
+                    .await
+            }
+        }
+    }
+
+    /// Everything in the pod by its path, directories with none and files with their length.
+    pub(super) async fn everything(&self) -> Result<BTreeSet<(DfsPath, Option<u64>)>, Error> {
+        let mut all = BTreeSet::new();
+        let mut waiting = vec![DfsPath::root()];
+        while let Some(at) = waiting.pop() {
+            for found in self.listing(self.session.user(), &at).await?.found {
+                let path = at.join(&found.entry.name)?;
+                match found.entry.kind {
+                    Kind::Directory => {
+                        waiting.push(path.clone());
+                        all.insert((path, None));
+                    }
+                    Kind::File => {
+                        all.insert((path, Some(found.entry.size)));
+                    }
+                }
+                if all.len() > ENTRIES_MAX {
+                    return Err(Error::Full {
+                        what: format!("the number of files that are copied from {}", self.place()),
+                        cap: ENTRIES_MAX as u64,
+                        unit: "files",
+                    });
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The path on the server of an entry of a directory.
+pub(super) fn stored_path(directory: &DfsPath, stored: &str) -> String {
+    let base = if directory.is_root() {
+        ""
+    } else {
+        directory.as_str()
+    };
+    format!("{base}/{stored}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(json: &str) -> Vec<String> {
+        let listing = serde_json::from_str(json).unwrap();
+        let directory = Directory::new(&DfsPath::root(), listing);
+        let names = directory.found.into_iter().map(|found| found.entry.name);
+        names.collect()
+    }
+
+    #[test]
+    fn names_that_would_leave_the_directory_are_not_listed() {
+        let json = r#"{"dirs":[{"name":".."},{"name":"fine"},{"name":"a/b"},{"name":".sovr-gone.1"}],
+            "files":[{"name":"..","size":"1"},{"name":"/etc/passwd","size":"1"},{"name":"index.dfs","size":"1"},
+            {"name":"a\u001b[2Jb","size":"1"},{"name":"c\\d","size":"1"},{"name":"","size":"1"},
+            {"name":"Fine","size":"1"},{"name":"zebra","size":"1"}]}"#;
+        // `Fine` comes first and `fine` is too like it.
+        assert_eq!(names(json), ["Fine", "zebra"]);
+    }
+
+    #[test]
+    fn a_replacement_that_was_interrupted_shows_under_its_name() {
+        let both = r#"{"files":[{"name":".sovr-swap.a","size":"2"},{"name":"a","size":"1"}]}"#;
+        let listing = serde_json::from_str(both).unwrap();
+        let directory = Directory::new(&DfsPath::root(), listing);
+        assert_eq!(directory.find("a").unwrap().stored, "a");
+        assert_eq!(directory.found.len(), 1);
+        let one = r#"{"files":[{"name":".sovr-swap.a","size":"2"}]}"#;
+        let directory = Directory::new(&DfsPath::root(), serde_json::from_str(one).unwrap());
+        let found = directory.find("a").unwrap();
+        assert_eq!(
+            (found.stored.as_str(), found.entry.size),
+            (".sovr-swap.a", 2)
+        );
+        assert!(!directory.empty);
+    }
+}
