@@ -56,6 +56,10 @@ use crate::{
 
 /// How long the server's memory of a pod is good, as to changes made on other machines.
 const FRESH: Duration = Duration::from_secs(30);
+/// How long after the server fetched a listing something that is not in it is looked for again.
+const SETTLING: Duration = Duration::from_secs(3);
+/// A mark that no change leaves.
+const DOUBTED: Mark = Some([0; 16]);
 /// How long a pod of the user's own is taken to be one without asking again.
 const KNOWN: Duration = Duration::from_secs(10);
 /// How often something is tried that its owner changes meanwhile.
@@ -81,9 +85,18 @@ struct Inner {
     own: Mutex<HashMap<PodName, Instant>>,
 }
 
-/// The change up to which the server's memory of a pod is good, and since when; none if the server remembers nothing.
+/// What the server's memory of a pod is worth; none if it remembers nothing.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen(Option<(Mark, Instant)>);
+struct Seen(Option<Memory>);
+
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    /// The change up to which it is good.
+    mark: Mark,
+    since: Instant,
+    /// Whether it was fetched because of a change that another session made.
+    fetched: bool,
+}
 
 /// What keeps a pod as it is, on this machine, while it is read.
 struct Reading {
@@ -292,7 +305,7 @@ impl Inner {
         held: &Held,
     ) -> Result<OwnedRwLockReadGuard<Seen>, Error> {
         let mark = held.mark().map_err(unlockable)?;
-        let good = |seen: &Seen| matches!(seen.0, Some((known, since)) if known == mark && since.elapsed() < FRESH);
+        let good = |seen: &Seen| matches!(seen.0, Some(memory) if memory.mark == mark && memory.since.elapsed() < FRESH);
         let state = self.seen(pod);
         let seen = state.clone().read_owned().await;
         if good(&seen) {
@@ -309,9 +322,25 @@ impl Inner {
                     Err(fault) => return Err(fault.into_error(format!("open the pod `{pod}`"))),
                 }
             }
-            *seen = Seen(Some((mark, Instant::now())));
+            *seen = Seen(Some(Memory {
+                mark,
+                since: Instant::now(),
+                fetched: seen.0.is_some(),
+            }));
         }
         Ok(seen.downgrade())
+    }
+
+    /// Whether what the server lists may be too old or incomplete, because it has only just fetched it; if so it is to
+    /// fetch it again. It leaves out what it cannot find in the network, and says nothing of that.
+    async fn doubted(&self, pod: &PodName) -> bool {
+        match &mut self.seen(pod).write().await.0 {
+            Some(memory) if memory.fetched && memory.since.elapsed() < SETTLING => {
+                memory.mark = DOUBTED;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Keeps a pod as it is while it is read.
@@ -331,8 +360,8 @@ impl Inner {
         let mark = held.renew().map_err(unlockable)?;
         let state = self.seen(pod);
         let mut seen = state.write().await;
-        if let Some((known, _)) = &mut seen.0 {
-            *known = mark;
+        if let Some(memory) = &mut seen.0 {
+            memory.mark = mark;
         }
         Ok(held)
     }
@@ -411,8 +440,11 @@ impl Inner {
         look: impl Fn(Tree) -> BoxFuture<'a, Result<T, Error>> + Send + Sync,
     ) -> Result<T, Error> {
         let mut again = true;
+        let mut tries = TRIES;
         loop {
+            tries -= 1;
             let (view, reading) = self.view(place).await?;
+            let named = matches!(view, View::Named(_));
             let result = look(self.tree(view)).await;
             drop(reading);
             if let (Err(Error::NoSuchPod { .. }), Place::Pod(pod)) = (&result, place) {
@@ -420,6 +452,14 @@ impl Inner {
                 if std::mem::take(&mut again) {
                     continue;
                 }
+            }
+            if let (Err(Error::NoSuchPath { .. }), Place::Pod(pod)) = (&result, place)
+                && named
+                && tries > 0
+                && self.doubted(pod).await
+            {
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
             // What a received pod's reference has become is a matter of the pod.
             if let (Err(Error::NoSuchShare { .. }), Place::Pod(pod)) = (&result, place) {
