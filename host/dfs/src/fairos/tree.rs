@@ -93,7 +93,10 @@ impl Directory {
         });
         let mut found: Vec<Found> = directories
             .chain(files)
-            .filter(|one| !one.entry.name.starts_with(GONE) && at.join(&one.entry.name).is_ok())
+            .filter(|one| {
+                !one.entry.name.starts_with(GONE)
+                    && at.join(&one.entry.name).is_ok_and(|path| path != *at)
+            })
             .collect();
         found.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
         let mut seen = HashSet::new();
