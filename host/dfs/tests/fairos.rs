@@ -4,17 +4,16 @@
 //! are left out, and that is said.
 
 use std::collections::HashMap;
-use std::env;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use libtest_mimic::{Arguments, Trial};
 use sovr_dfs::fairos::{FairosDfs, Password, Settings};
 use sovr_dfs::testsuite::{self, Fixture};
 use sovr_dfs::{Dfs, UserName};
+use sovr_test_fairos::{Server, program};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -22,18 +21,18 @@ const PASSWORD: &str = "correct horse battery staple";
 
 /// Users of one test, on a server that has others.
 struct Users {
-    server: String,
+    server: Server,
     tag: String,
     locks: TempDir,
     signed_up: Mutex<HashMap<String, ()>>,
 }
 
 impl Users {
-    fn new(server: &str) -> Users {
+    fn new() -> Users {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Users {
-            server: server.to_owned(),
+            server: Server::dev(),
             tag: format!("{}-{number}", std::process::id()),
             locks: tempfile::tempdir().unwrap(),
             signed_up: Mutex::default(),
@@ -46,9 +45,10 @@ impl Users {
 
     fn session(&self, name: &str, password: &str) -> FairosDfs {
         let settings = Settings {
-            server: self.server.parse().unwrap(),
+            server: self.server.url().parse().unwrap(),
             user: self.name(name),
-            password: Password::new(password.to_owned()),
+            password: Some(Password::new(password.to_owned())),
+            login: None,
             allow_plain_http: false,
         };
         FairosDfs::new(settings, self.locks.path()).unwrap()
@@ -72,19 +72,21 @@ impl Fixture for Users {
 }
 
 fn main() -> ExitCode {
-    let Ok(server) = env::var("SOVR_TEST_FAIROS_URL") else {
-        eprintln!("no FairOS server is tested: SOVR_TEST_FAIROS_URL names none");
-        return ExitCode::SUCCESS;
-    };
-    let mut trials = Vec::new();
-    for case in testsuite::CASES {
-        let server = server.clone();
-        trials.push(Trial::test(*case, move || {
-            let start = Instant::now();
-            tokio::runtime::Runtime::new()?.block_on(testsuite::run(case, &Users::new(&server)));
-            eprintln!("{case}: {:.1} s", start.elapsed().as_secs_f64());
-            Ok(())
-        }));
+    let arguments = Arguments::from_args();
+    let missing = program::missing();
+    if let Some(why) = &missing {
+        println!("{why}");
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    // Kept from the first test to the last.
+    let server = (missing.is_none() && !arguments.list).then(Server::dev);
+    let trials = testsuite::CASES.iter().map(|case| {
+        let run = move || {
+            tokio::runtime::Runtime::new()?.block_on(testsuite::run(case, &Users::new()));
+            Ok(())
+        };
+        Trial::test(*case, run).with_ignored_flag(missing.is_some())
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(server);
+    conclusion.exit_code()
 }

@@ -63,6 +63,23 @@ impl Mnemonic {
     }
 }
 
+/// What a server gave for a password: it proves who the user is for a day at most, and until logout or the server's
+/// restart.
+#[derive(Debug, Clone)]
+pub struct Login(pub(super) Secret);
+
+impl Login {
+    /// Takes over what an earlier login gave.
+    pub fn new(saved: String) -> Login {
+        Login(Secret::from(saved))
+    }
+
+    /// The proof, to be kept where only its user can read it.
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
 /// A server, and who the user is there.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -70,8 +87,10 @@ pub struct Settings {
     pub server: Url,
     /// The user's name there.
     pub user: UserName,
-    /// The user's password there.
-    pub password: Password,
+    /// The user's password there. Without it only a login that still holds is good for anything.
+    pub password: Option<Password>,
+    /// What an earlier login gave. It is tried before the password.
+    pub login: Option<Login>,
     /// Whether the password may travel unencrypted to another machine.
     pub allow_plain_http: bool,
 }
@@ -92,6 +111,8 @@ pub struct SignedUp {
     pub address: Untrusted,
     /// Its key, if the server made it: the user must write it down.
     pub mnemonic: Option<Mnemonic>,
+    /// The first login.
+    pub login: Login,
 }
 
 /// Why a server does not take the user for one of its own.
@@ -126,6 +147,17 @@ pub enum AccountError {
     LoginNeeded {
         /// What was tried, as an infinitive with its object.
         attempted: String,
+    },
+
+    /// The server has forgotten the login, and there is no password to log in with again.
+    #[error(
+        "the storage server {host} does not know the login of the user `{user}` any more: log in again"
+    )]
+    LoginEnded {
+        /// The name.
+        user: UserName,
+        /// The server.
+        host: String,
     },
 
     /// No such account.
@@ -194,10 +226,15 @@ mod tests {
         let settings = Settings {
             server: Url::parse("http://localhost:9090").unwrap(),
             user: "alice".parse().unwrap(),
-            password: Password::new("correct horse".to_owned()),
+            password: Some(Password::new("correct horse".to_owned())),
+            login: Some(Login::new("battery staple".to_owned())),
             allow_plain_http: false,
         };
-        assert!(!format!("{settings:?}").contains("horse"));
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("horse") && !shown.contains("staple"),
+            "{shown}"
+        );
         let mnemonic = Mnemonic::new("abandon ability".to_owned());
         assert!(!format!("{mnemonic:?}").contains("ability"));
     }

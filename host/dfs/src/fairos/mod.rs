@@ -42,7 +42,7 @@ use sovr_capability::Untrusted;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-pub use self::account::{Account, AccountError, Mnemonic, Password, Settings, SignedUp};
+pub use self::account::{Account, AccountError, Login, Mnemonic, Password, Settings, SignedUp};
 use self::dialect::{PodStat, Pods, ReceiveInfo, Refusal, Shared};
 use self::http::{Download, Fault, Http, WHOLE_POD};
 use self::lock::{Held, Locks, Mark, Mode};
@@ -128,7 +128,7 @@ impl FairosDfs {
     pub fn new(settings: Settings, locks: &Path) -> Result<FairosDfs, Error> {
         let http = Http::new(&settings.server, settings.allow_plain_http)?;
         let locks = Locks::new(locks, http.base(), settings.user.as_str()).map_err(unlockable)?;
-        let session = Session::new(http, settings.user, Some(settings.password));
+        let session = Session::new(http, settings.user, settings.password, settings.login);
         Ok(FairosDfs::with(session, Some(locks)))
     }
 
@@ -140,7 +140,10 @@ impl FairosDfs {
     pub fn anonymous(server: &Url, allow_plain_http: bool) -> Result<FairosDfs, Error> {
         let http = Http::new(server, allow_plain_http)?;
         let nobody = "anonymous".parse()?;
-        Ok(FairosDfs::with(Session::new(http, nobody, None), None))
+        Ok(FairosDfs::with(
+            Session::new(http, nobody, None, None),
+            None,
+        ))
     }
 
     fn with(session: Session, locks: Option<Locks>) -> FairosDfs {
@@ -154,16 +157,14 @@ impl FairosDfs {
         }
     }
 
-    /// Logs in now, to see whether it works.
+    /// Logs in with the password now, and gives what a later process can go on with.
     ///
     /// # Errors
     /// [`Error::Account`] when the server does not know the user or the password.
-    pub async fn login(&self) -> Result<(), Error> {
+    pub async fn login(&self) -> Result<Login, Error> {
         let inner = &self.inner;
-        let token = inner.session.token(None).await;
-        token
-            .map(|_| ())
-            .map_err(|fault| fault.into_error(inner.attempt("log in")))
+        let login = inner.session.log_in().await;
+        login.map_err(|fault| fault.into_error(inner.attempt("log in")))
     }
 
     /// Makes the account, and logs in. Without a mnemonic the server makes one, which the user must keep: it is the

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sovr_capability::Untrusted;
 use tokio::sync::Mutex;
 
-use super::account::{Account, AccountError, Mnemonic, Password, Secret, SignedUp};
+use super::account::{Account, AccountError, Login, Mnemonic, Password, Secret, SignedUp};
 use super::dialect::{Done, Entered, Refusal, User};
 use super::http::{self, Fault, Http, ORDINARY};
 use crate::UserName;
@@ -23,7 +23,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis
 pub(super) struct Session {
     pub(super) http: Http,
     user: UserName,
-    /// None for a session without an account.
+    /// None where a login has to do, or for a session without an account.
     password: Option<Password>,
     token: Mutex<Option<Arc<Secret>>>,
 }
@@ -84,12 +84,17 @@ impl<'a> Call<'a> {
 }
 
 impl Session {
-    pub(super) fn new(http: Http, user: UserName, password: Option<Password>) -> Session {
+    pub(super) fn new(
+        http: Http,
+        user: UserName,
+        password: Option<Password>,
+        login: Option<Login>,
+    ) -> Session {
         Session {
             http,
             user,
             password,
-            token: Mutex::new(None),
+            token: Mutex::new(login.map(|Login(token)| Arc::new(token))),
         }
     }
 
@@ -105,18 +110,24 @@ impl Session {
         {
             return Ok(current.clone());
         }
-        *token = None;
+        let ended = token.take().is_some();
+        if ended && self.password.is_none() {
+            return Err(Fault::Account(AccountError::LoginEnded {
+                user: self.user.clone(),
+                host: self.http.host().to_owned(),
+            }));
+        }
         let fresh = Arc::new(self.enter("v2/user/login", None).await?.1);
         *token = Some(fresh.clone());
         Ok(fresh)
     }
 
-    fn password(&self, attempted: &str) -> Result<&Password, AccountError> {
-        self.password
-            .as_ref()
-            .ok_or_else(|| AccountError::LoginNeeded {
-                attempted: attempted.to_owned(),
-            })
+    /// Logs in with the password, also where a login holds.
+    pub(super) async fn log_in(&self) -> Result<Login, Fault> {
+        let mut token = self.token.lock().await;
+        let fresh = self.enter("v2/user/login", None).await?.1;
+        *token = Some(Arc::new(fresh.clone()));
+        Ok(Login(fresh))
     }
 
     async fn enter(
@@ -124,7 +135,11 @@ impl Session {
         path: &'static str,
         mnemonic: Option<&Mnemonic>,
     ) -> Result<(Entered, Secret), Fault> {
-        let password = self.password("do this")?;
+        let Some(password) = &self.password else {
+            return Err(Fault::Account(AccountError::LoginNeeded {
+                attempted: "do this".to_owned(),
+            }));
+        };
         let mut body = json!({ "userName": self.user.as_str(), "password": password.0.reveal() });
         if let Some(mnemonic) = mnemonic {
             body["mnemonic"] = Value::from(mnemonic.0.reveal());
@@ -176,10 +191,11 @@ impl Session {
     pub(super) async fn sign_up(&self, mnemonic: Option<&Mnemonic>) -> Result<SignedUp, Fault> {
         let mut token = self.token.lock().await;
         let (entered, fresh) = self.enter("v2/user/signup", mnemonic).await?;
-        *token = Some(Arc::new(fresh));
+        *token = Some(Arc::new(fresh.clone()));
         Ok(SignedUp {
             address: Untrusted::new(entered.address),
             mnemonic: entered.mnemonic.map(Mnemonic),
+            login: Login(fresh),
         })
     }
 
