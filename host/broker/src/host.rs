@@ -22,7 +22,9 @@ use sovr_pod::{Area, Finding, Pod};
 use sovr_protocol::{Protocol, SourceDirectory, Sources};
 use sovr_runtime::code::{self, CompileLimits, Compiled, Purpose};
 use sovr_runtime::examine::Examination;
+use tokio::sync::OnceCell;
 
+use crate::account::{Account, Holder, Nobody};
 use crate::consent::{Answer, Ask, Consent, Question};
 use crate::error::Error;
 use crate::event::{Event, Forwarded, Observer};
@@ -30,14 +32,16 @@ use crate::imports;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::run;
-use crate::settings::storage::Storage;
+use crate::settings::storage::{Storage, StorageKind};
 
 /// One invocation's view of the machine: state directories and the user's policy.
 pub struct Host {
     home: Home,
     policy: Policy,
     code: OnceLock<Arc<code::Cache>>,
-    storage: OnceLock<Arc<dyn Dfs>>,
+    kind: Option<StorageKind>,
+    holder: Arc<dyn Holder>,
+    storage: OnceCell<Arc<dyn Dfs>>,
 }
 
 impl fmt::Debug for Host {
@@ -59,8 +63,20 @@ impl Host {
             home,
             policy,
             code: OnceLock::new(),
-            storage: OnceLock::new(),
+            kind: None,
+            holder: Arc::new(Nobody),
+            storage: OnceCell::new(),
         })
+    }
+
+    /// With the kind of storage that the command line names, and somebody to ask for the password of a storage server.
+    #[must_use]
+    pub fn with_storage(self, kind: Option<StorageKind>, holder: Arc<dyn Holder>) -> Self {
+        Self {
+            kind,
+            holder,
+            ..self
+        }
     }
 
     /// Where the state is.
@@ -86,28 +102,48 @@ impl Host {
         Ok(self.code.get_or_init(|| Arc::new(cache)))
     }
 
-    /// The user's storage, as `storage.toml` and the environment name it.
+    /// Where the user's storage is, as the command line, the environment and `storage.toml` say.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn storage_settings(&self) -> Result<Storage, Error> {
+        let variable = |name: &str| std::env::var_os(name);
+        let (path, directory) = (self.home.storage(), self.home.dfs());
+        Ok(Storage::load(&path, self.kind, directory, variable)?)
+    }
+
+    /// The user's storage. May block on the user, who is asked for a password that stands nowhere.
     ///
     /// # Errors
     /// When the settings or the storage cannot be used.
-    pub fn storage(&self) -> Result<&Arc<dyn Dfs>, Error> {
-        if let Some(storage) = self.storage.get() {
-            return Ok(storage);
-        }
-        self.home.prepare()?;
-        let settings = Storage::load(&self.home.storage(), self.home.dfs(), |name| {
-            std::env::var_os(name)
-        })?;
-        let storage = LocalDfs::open(&settings.directory, &settings.user, Caps::default())?;
-        Ok(self.storage.get_or_init(|| Arc::new(storage)))
+    pub async fn storage(&self) -> Result<&Arc<dyn Dfs>, Error> {
+        self.storage
+            .get_or_try_init(async || {
+                self.home.prepare()?;
+                let storage: Arc<dyn Dfs> = match self.storage_settings()? {
+                    Storage::Local(local) => {
+                        let caps = Caps::default();
+                        Arc::new(LocalDfs::open(&local.directory, &local.user, caps)?)
+                    }
+                    Storage::Fairos(fairos) => {
+                        let account = Account::new(fairos, &self.home)?;
+                        Arc::new(account.open_asking(&*self.holder).await?)
+                    }
+                };
+                Ok(storage)
+            })
+            .await
     }
 
     /// The Sovr protocol on the user's storage.
     ///
     /// # Errors
     /// As those of [`Host::storage`].
-    pub fn protocol(&self, observer: Arc<dyn sovr_protocol::Observer>) -> Result<Protocol, Error> {
-        let storage = Arc::clone(self.storage()?);
+    pub async fn protocol(
+        &self,
+        observer: Arc<dyn sovr_protocol::Observer>,
+    ) -> Result<Protocol, Error> {
+        let storage = Arc::clone(self.storage().await?);
         Ok(Protocol::new(
             storage,
             self.home.registries_lock(),
@@ -240,10 +276,16 @@ impl Host {
         let loaded = &pod.loaded.pod;
         let lock = loaded.lock()?;
         let recipe = loaded.recipe();
+        if pod.grants.capabilities().dfs.is_some() {
+            // Whoever is asked for a password is asked before anything begins.
+            self.storage().await?;
+        }
         if recipe.external.is_empty() && handed.is_empty() {
             return Ok(Supplied { pod, lock });
         }
-        let protocol = self.protocol(Arc::new(Forwarded(Arc::clone(observer))))?;
+        let protocol = self
+            .protocol(Arc::new(Forwarded(Arc::clone(observer))))
+            .await?;
         let sources = Sources {
             archives: &recipe.external,
             packages: loaded.packages(),

@@ -4,6 +4,7 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`host`] | the steps from a directory to a finished run, each callable alone |
+//! | [`account`] | the user's account at a storage server |
 //! | [`consent`] | how the user is asked; the default says no |
 //! | [`event`], [`report`], [`error`] | what happens during a run, how it ended, why it did not begin |
 //! | [`interrupt`] | Ctrl-C, as the run sees it |
@@ -14,6 +15,7 @@
 //! | `calls` | one file per interface: what a permitted call does |
 //! | `convert` | between the contract's words and the domain's types |
 
+pub mod account;
 mod calls;
 pub mod consent;
 mod convert;

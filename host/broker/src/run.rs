@@ -28,6 +28,7 @@ use crate::report::{Ending, OutputFile, Report};
 use crate::run_log::RunLog;
 use crate::serve::{self, Served};
 use crate::settings;
+use crate::settings::storage::PASSWORD;
 use crate::tally::Tally;
 
 pub(crate) async fn run(
@@ -87,7 +88,7 @@ async fn run_gated(
     let log = RunLog::new(log, tree.root().join(log_path.as_str()));
     let log_path = log.path().to_owned();
 
-    let desk = desk(host, &pod, id, gate, observer, &tree)?;
+    let desk = desk(host, &pod, id, gate, observer, &tree).await?;
     let budget = budget(gate.grants());
     for wall in sovr_sandbox::walls()
         .iter()
@@ -195,7 +196,7 @@ fn budget(grants: &Grants) -> Option<Amount> {
         .map(|golem| golem.budget)
 }
 
-fn desk(
+async fn desk(
     host: &Host,
     pod: &Examined,
     id: &RunId,
@@ -210,7 +211,7 @@ fn desk(
         None => None,
     };
     let dfs: Option<Arc<dyn Dfs>> = match grants.capabilities().dfs {
-        Some(_) => Some(Arc::clone(host.storage()?)),
+        Some(_) => Some(Arc::clone(host.storage().await?)),
         None => None,
     };
     let networks = settings::local(&home.networks(), home.work())?;
@@ -245,6 +246,11 @@ fn account(host: &Host, id: &RunId, budget: Amount) -> Result<Account, Error> {
     Ok(Ledger::open(host.home())?.account(id, ceilings)?)
 }
 
+/// A variable of the environment, but for the one that no pod is to see, whatever was granted.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|_| name != PASSWORD)
+}
+
 fn request(pod: &Examined, code: std::fs::File, tree: &Tree, grants: &Grants) -> RunRequest {
     let recipe = pod.loaded.pod.recipe();
     let at = |area: Area| tree.area(area);
@@ -259,7 +265,7 @@ fn request(pod: &Examined, code: std::fs::File, tree: &Tree, grants: &Grants) ->
             tmp: at(Area::Tmp),
         },
         args: pod.loaded.args.clone(),
-        env: grants.environment(|name| std::env::var(name).ok()),
+        env: grants.environment(variable),
         identity: Identity {
             name: recipe.name.clone(),
             version: recipe.version.raw().to_owned(),

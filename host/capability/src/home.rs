@@ -127,6 +127,18 @@ impl Home {
         self.state.join("registries.lock")
     }
 
+    /// The file with the login at a FairOS-dfs server that is kept between commands.
+    #[must_use]
+    pub fn fairos_login(&self) -> PathBuf {
+        self.state.join("fairos-login.json")
+    }
+
+    /// Directory of the locks under which pods on a FairOS-dfs server are changed. Made when it is first used.
+    #[must_use]
+    pub fn fairos_locks(&self) -> PathBuf {
+        self.state.join("fairos-locks")
+    }
+
     /// The database of consents and money.
     #[must_use]
     pub fn database(&self) -> PathBuf {

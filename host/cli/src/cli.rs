@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
+
+use sovr_broker::settings::storage::StorageKind;
 
 use crate::commands::Command;
 use crate::exit::Exit;
@@ -40,6 +43,9 @@ pub(crate) struct Cli {
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
+    /// Where pods are stored: on this machine, or on Swarm through a FairOS-dfs server
+    #[arg(long, global = true, value_name = "KIND", value_parser = kind(), hide_possible_values = false)]
+    pub dfs: Option<StorageKind>,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto, hide_possible_values = false)]
     pub color: ColorChoice,
@@ -49,6 +55,15 @@ pub(crate) struct Global {
     /// Report as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+fn kind() -> impl TypedValueParser<Value = StorageKind> {
+    let words = StorageKind::ALL.map(|(word, _)| word);
+    PossibleValuesParser::new(words).map(|given| {
+        let mut kinds = StorageKind::ALL.into_iter();
+        let kind = kinds.find(|(word, _)| *word == given);
+        kind.map(|(_, kind)| kind).unwrap_or_default()
+    })
 }
 
 impl Cli {

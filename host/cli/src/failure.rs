@@ -11,7 +11,9 @@ use sovr_broker::Kind;
 use sovr_capability::audit::AuditError;
 use sovr_capability::consent::RevokeError;
 use sovr_capability::{StateError, Untrusted};
+use sovr_dfs::fairos::AccountError;
 
+use crate::account;
 use crate::exit::Exit;
 use crate::json;
 use crate::output::{BAD, HINT, Output};
@@ -108,12 +110,35 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         Some(sovr_protocol::Error::Pod(error)) => Some(error),
         _ => cause.downcast_ref(),
     };
+    if let Some(error) = account_error(cause) {
+        return account::advice(error);
+    }
     if let Some(sovr_pod::Error::Exists { .. }) = pod {
         return Some(
             "make it elsewhere: `--into` of fork and import, `--parent` of init".to_owned(),
         );
     }
     cause.downcast_ref::<sovr_broker::Error>()?.hint()
+}
+
+/// The trouble with an account that an error is about.
+fn account_error<'e>(cause: &'e (dyn std::error::Error + 'static)) -> Option<&'e AccountError> {
+    use sovr_broker::Error as Broker;
+    use sovr_dfs::Error as Dfs;
+    use sovr_protocol::Error as Protocol;
+    if let Some(Dfs::Account(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(Protocol::Dfs(Dfs::Account(error))) = cause.downcast_ref() {
+        return Some(error);
+    }
+    match cause.downcast_ref()? {
+        Broker::Dfs(Dfs::Account(error)) | Broker::Protocol(Protocol::Dfs(Dfs::Account(error))) => {
+            Some(error)
+        }
+        Broker::Step { source, .. } => account_error(&**source),
+        _ => None,
+    }
 }
 
 fn render(told: &Told, output: Output) -> String {
@@ -173,6 +198,9 @@ pub(crate) fn exit_of_kind(kind: Kind) -> Exit {
 }
 
 fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(error) = account_error(cause) {
+        return Some(account::exit_of(error));
+    }
     let broker = cause.downcast_ref().map(sovr_broker::Error::kind);
     let protocol = cause.downcast_ref().map(sovr_protocol::Error::kind);
     if let Some(kind) = broker.or_else(|| protocol.map(Kind::from)) {

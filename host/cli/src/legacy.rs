@@ -64,6 +64,8 @@ const RECIPE: &str = "--recipe";
 
 /// Options that may stand before one of our commands.
 const BEFORE_A_COMMAND: [&str; 3] = ["--json", "--quiet", "-q"];
+/// Those with a value.
+const WITH_VALUE: [&str; 2] = ["--color", "--dfs"];
 
 /// Turns the original's spelling into ours; any other command line comes back as it was. The error says what is wrong
 /// with a line in the original's spelling.
@@ -147,9 +149,11 @@ pub(crate) fn rewrite(args: Vec<OsString>) -> Result<Vec<OsString>, String> {
 fn is_ours(args: &[OsString]) -> bool {
     let mut words = args.iter().skip(1);
     while let Some(word) = words.next() {
-        if word == "--color" {
+        if WITH_VALUE.iter().any(|option| word == option) {
             words.next();
-        } else if !is(word, "--color") && !BEFORE_A_COMMAND.iter().any(|option| word == option) {
+        } else if !WITH_VALUE.iter().any(|option| is(word, option))
+            && !BEFORE_A_COMMAND.iter().any(|option| word == option)
+        {
             return !is_option(word);
         }
     }

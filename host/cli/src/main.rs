@@ -3,6 +3,7 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`cli`], [`commands`] | the command line; one file per command |
+//! | [`account`] | who is asked for a password |
 //! | [`legacy`] | the original Sovr client's spelling |
 //! | [`exit`], [`failure`] | exit codes; errors on their way out |
 //! | [`output`], [`json`], [`table`], [`wrap`], [`figures`] | how results and talk are written |
@@ -13,6 +14,7 @@
 //! | [`signals`] | Ctrl-C |
 //! | [`daemons`] | what `doctor` looks for |
 
+mod account;
 mod cli;
 mod commands;
 mod consent_prompt;
@@ -68,6 +70,6 @@ fn command_line() -> Exit {
     };
     let output = Output::new(cli.global.color, cli.global.json, cli.global.quiet);
     cli.command
-        .execute(output)
+        .execute(cli.global.dfs, output)
         .unwrap_or_else(|error| failure::report(&error, output))
 }

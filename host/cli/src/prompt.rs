@@ -6,7 +6,10 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 
-use rustix::termios::{QueueSelector, tcflush};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
+    tcsetattr,
+};
 
 /// A screen with more lines than this would scroll its beginning out of sight.
 const MOST_LINES: usize = 60;
@@ -134,6 +137,76 @@ impl Console for StandardConsole {
     }
 }
 
+impl StandardConsole {
+    /// Asks for a line that is not shown while it is typed. What was typed before is thrown away.
+    ///
+    /// # Errors
+    /// `Interrupted` for Ctrl-C and for the end of the input, `InvalidData` for a line with more than `most` bytes or
+    /// one that is not UTF-8, or what the terminal says.
+    pub(crate) fn ask_hidden(&mut self, question: &str, most: usize) -> io::Result<String> {
+        let quiet = Quiet::begin()?;
+        self.show(question)?;
+        let line = typed(io::stdin().lock(), most);
+        drop(quiet);
+        // The line end that was typed was not shown either.
+        self.show("\n")?;
+        line
+    }
+}
+
+/// A terminal that shows nothing and passes on every key as it is struck, until it is dropped. Ctrl-C is a key then:
+/// a signal would end the program with the terminal as it is.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> io::Result<Quiet> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN);
+        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
+        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Quiet(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+/// One line from single keys, with the keys that correct it.
+fn typed(keys: impl Read, most: usize) -> io::Result<String> {
+    const CTRL_C: u8 = 3;
+    const CTRL_D: u8 = 4;
+    const CTRL_U: u8 = 21;
+    const BACKSPACE: [u8; 2] = [8, 127];
+    let mut line = Vec::new();
+    for key in keys.bytes() {
+        match key? {
+            b'\n' | b'\r' => {
+                return String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into());
+            }
+            CTRL_C => return Err(io::ErrorKind::Interrupted.into()),
+            CTRL_D if line.is_empty() => return Err(io::ErrorKind::Interrupted.into()),
+            CTRL_D => {}
+            CTRL_U => line.clear(),
+            key if BACKSPACE.contains(&key) => {
+                // A character of several bytes goes as a whole.
+                while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+            }
+            key => line.push(key),
+        }
+        if line.len() > most {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Err(io::ErrorKind::Interrupted.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +330,22 @@ mod tests {
             prompt.ask("a pod\n", "Run it?"),
             Answer::NotAsked(_)
         ));
+    }
+
+    #[test]
+    fn a_hidden_line_can_be_corrected_and_given_up() {
+        let line = |keys: &[u8]| typed(keys, 8).map_err(|error| error.kind());
+        assert_eq!(line(b"secret\rmore").unwrap(), "secret");
+        assert_eq!(line(b"sec\x7f\x7fe\n").unwrap(), "se");
+        assert_eq!(line("aü\x7fb\n".as_bytes()).unwrap(), "ab");
+        assert_eq!(line(b"\x7f\x08wrong\x15right\n").unwrap(), "right");
+        assert_eq!(line(b" a\tb \n").unwrap(), " a\tb ");
+        for given_up in [&b"sec\x03"[..], b"\x04", b"sec", b""] {
+            assert_eq!(line(given_up), Err(io::ErrorKind::Interrupted));
+        }
+        for no_line in [&b"123456789\n"[..], b"\xff\n"] {
+            assert_eq!(line(no_line), Err(io::ErrorKind::InvalidData));
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! The original writes `recipe.json` and `NAME.zip`; its documentation calls the recipe `NAME.recipe`. Both are read.
 
 use serde_json::{Map, Value};
-use sovr_capability::json;
 use sovr_capability::section::describe;
-use sovr_dfs::{DfsPath, Kind, Place, PodName};
+use sovr_capability::{Untrusted, json};
+use sovr_dfs::{DfsPath, Entry, Kind, Place, PodName};
 use sovr_pod::recipe;
 
 use crate::names::{self, MARKER_END, RECIPE};
@@ -43,6 +43,16 @@ impl Protocol {
             .map(names::in_root)
             .transpose()?;
         Ok(Front { recipe, archive })
+    }
+}
+
+/// What the only archive in a pod's root is called, without its ending.
+pub(crate) fn only_archive(entries: &[Entry]) -> Option<Untrusted> {
+    let files = entries.iter().filter(|entry| entry.kind == Kind::File);
+    let mut names = files.filter_map(|entry| entry.name.strip_suffix(".zip"));
+    match (names.next(), names.next()) {
+        (Some(name), None) => Some(Untrusted::new(name)),
+        _ => None,
     }
 }
 

@@ -197,6 +197,8 @@ impl Error {
                 _ => Kind::Unavailable,
             },
             Self::Changed(_) | Self::ForkChanged { .. } => Kind::Denied,
+            // Who the user is can be set right, and then the same command does it.
+            Self::Dfs(sovr_dfs::Error::Account(_)) => Kind::Unavailable,
             Self::Dfs(error) => match error.kind() {
                 ErrorKind::Invalid | ErrorKind::AlreadyExists => Kind::Usage,
                 // A reference that leads nowhere is not the caller's mistake, and may lead somewhere later.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use sovr_capability::difference::{Change, difference};
 use sovr_capability::{Digest, Untrusted};
+use sovr_dfs::fairos::AccountError;
 use sovr_dfs::{DfsPath, Place, PodName, Reference};
 use sovr_pod::lock::{Lock, Origin, Pin};
 use sovr_pod::{Document, FreshDirectory, Recipe, Tree, recipe};
@@ -85,7 +86,7 @@ impl Ready {
 
 impl Protocol {
     /// Brings what `reference` stands for into a new directory beneath `parent`, called `directory`, or as its owner
-    /// calls it. Pins its archive in `sovr.lock` and writes it into the user's book of forks.
+    /// calls it. Pins its archive in `sovr.lock` and writes it into the user's book of forks, if the user has an account.
     ///
     /// # Errors
     /// When there is no such pod, it is refused, or something has that name already; also when the book cannot be
@@ -96,11 +97,25 @@ impl Protocol {
         parent: &Path,
         directory: Option<&str>,
     ) -> Result<Forked, Error> {
-        self.check_book_of_forks().await?;
-        let ready = self
-            .ready_fork(reference, parent, directory, Beside::Counts, |_, _| Ok(()))
+        let with_account = with_account(self.check_book_of_forks().await)?.is_some();
+        let name = self.name_for_a_look(reference).await?;
+        let mut ready = self
+            .ready_fork(
+                reference,
+                name,
+                parent,
+                directory,
+                Beside::Counts,
+                |_, _| Ok(()),
+            )
             .await?;
-        self.remember_fork(reference, &ready.forked).await?;
+        if with_account {
+            self.remember_fork(reference, &ready.forked).await?;
+        } else {
+            let remark =
+                "it is not kept in your list of forks, because you have no account in this storage";
+            ready.forked.remarks.push(remark.to_owned());
+        }
         ready.keep()
     }
 
@@ -116,20 +131,28 @@ impl Protocol {
         directory: Option<&str>,
         check: impl FnOnce(&DfsPath, &Pin) -> Result<(), Error>,
     ) -> Result<Forked, Error> {
-        self.ready_fork(reference, parent, directory, Beside::DoesNotCount, check)
-            .await?
-            .keep()
+        let name = self.name_of(reference).await?;
+        self.ready_fork(
+            reference,
+            name,
+            parent,
+            directory,
+            Beside::DoesNotCount,
+            check,
+        )
+        .await?
+        .keep()
     }
 
     async fn ready_fork(
         &self,
         reference: &Reference,
+        name: PodName,
         parent: &Path,
         directory: Option<&str>,
         beside: Beside,
         check: impl FnOnce(&DfsPath, &Pin) -> Result<(), Error>,
     ) -> Result<Ready, Error> {
-        let name = self.name_of(reference).await?;
         let fresh = FreshDirectory::new(parent, directory.unwrap_or(name.as_str()))?;
         let brought = self
             .bring(&Place::from(reference), &name, fresh.path(), beside, check)
@@ -190,18 +213,26 @@ impl Protocol {
             true => Beside::Counts,
             false => Beside::DoesNotCount,
         };
+        let called = self.name_of(&reference).await?;
         let ready = self
-            .ready_fork(&reference, parent, Some(directory), beside, |_, found| {
-                if found.sha256 == pinned || update {
-                    return Ok(());
-                }
-                Err(Error::ForkChanged {
-                    name: name.to_string(),
-                    reference,
-                    forked: pinned,
-                    found: found.sha256,
-                })
-            })
+            .ready_fork(
+                &reference,
+                called,
+                parent,
+                Some(directory),
+                beside,
+                |_, found| {
+                    if found.sha256 == pinned || update {
+                        return Ok(());
+                    }
+                    Err(Error::ForkChanged {
+                        name: name.to_string(),
+                        reference,
+                        forked: pinned,
+                        found: found.sha256,
+                    })
+                },
+            )
             .await?;
         if ready.forked.archive.sha256 != pinned {
             self.remember_fork(&reference, &ready.forked).await?;
@@ -215,6 +246,21 @@ impl Protocol {
     /// When nothing is shared under the reference, or the name cannot be used.
     pub async fn name_of(&self, reference: &Reference) -> Result<PodName, Error> {
         names::of_a_stranger(&self.dfs().share_info(reference).await?.pod_name)
+    }
+
+    /// The same where a storage does not say it without an account: the name that its only archive has there. The owner
+    /// could give that another one, so nothing may be pinned under it.
+    async fn name_for_a_look(&self, reference: &Reference) -> Result<PodName, Error> {
+        if let Some(name) = with_account(self.name_of(reference).await)? {
+            return Ok(name);
+        }
+        let place = Place::from(reference);
+        let name = documents::only_archive(&self.dfs().list(&place, &DfsPath::root()).await?);
+        let name = name.ok_or_else(|| Error::NotAPod {
+            place: place.to_string(),
+            problem: "its root does not have one archive".to_owned(),
+        })?;
+        names::of_a_stranger(&name)
     }
 
     /// The path that the archive of a shared pod is pinned under, and the one where it lies. The first is always that of
@@ -249,7 +295,7 @@ impl Protocol {
                 problem: "it is a task, which asks for nothing itself; compare its pods".to_owned(),
             });
         };
-        let name = self.name_of(reference).await?;
+        let name = self.name_for_a_look(reference).await?;
         let failed = || Error::io("unpack a pod beside", &directory);
         let beside = directory.parent().unwrap_or(&directory);
         let scratch = tempfile::Builder::new()
@@ -351,6 +397,14 @@ impl Protocol {
 }
 
 /// Writes what belongs to a fork.
+/// What an account is needed for; none without one.
+fn with_account<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(Error::Dfs(sovr_dfs::Error::Account(AccountError::LoginNeeded { .. }))) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 fn make_ready(
     fresh: FreshDirectory,
     name: PodName,

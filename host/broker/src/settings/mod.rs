@@ -2,6 +2,7 @@
 //!
 //! A file that is not understood is an error and never taken for an empty one: what the user meant to say is not known.
 
+mod credentials;
 mod networks;
 pub mod storage;
 
@@ -9,6 +10,8 @@ pub use networks::local;
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use sovr_dfs::UserName;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,36 @@ pub enum SettingsError {
         variable: &'static str,
         /// The problem.
         problem: String,
+    },
+    /// The file with the user's name and password cannot be used.
+    #[error("the credentials file {} {problem}", .path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// The problem, to be read after the file's name. Nothing of its content.
+        problem: String,
+    },
+    /// The login that is kept between commands cannot be used.
+    #[error("the saved login {} {problem}: log in again", .path.display())]
+    Login {
+        /// The file.
+        path: PathBuf,
+        /// The problem, to be read after the file's name. Nothing of its content.
+        problem: String,
+    },
+    /// Credentials and settings name two users.
+    #[error(
+        "the credentials file {} is that of `{theirs}`, and {by} names `{user}`: name one of them, or another file", .path.display()
+    )]
+    OtherUser {
+        /// The credentials file.
+        path: PathBuf,
+        /// The user in it.
+        theirs: UserName,
+        /// The user that was named.
+        user: UserName,
+        /// Where.
+        by: String,
     },
 }
 

@@ -170,7 +170,9 @@ impl Host {
         let lock = task.lock()?;
         let tree = Arc::clone(task.tree());
         let observer = observer.before();
-        let protocol = self.protocol(Arc::new(Forwarded(Arc::clone(&observer))))?;
+        let protocol = self
+            .protocol(Arc::new(Forwarded(Arc::clone(&observer))))
+            .await?;
         let recipe = task.task();
         let sources = Sources {
             archives: &recipe.payload,

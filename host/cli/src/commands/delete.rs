@@ -1,11 +1,11 @@
 //! `sovr-host delete`: a pod out of storage, once the user is sure.
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_capability::Untrusted;
 use sovr_dfs::{Access, PodName};
 use sovr_protocol::Protocol;
 
-use super::block_on;
-use super::storage::{self, stoppable};
+use super::storage::Storage;
 use crate::exit::Exit;
 use crate::failure::{Stopped, Usage};
 use crate::output::Output;
@@ -25,11 +25,18 @@ pub(crate) struct Args {
 }
 
 /// Deletes it.
-pub(crate) fn delete(args: &Args, output: Output) -> anyhow::Result<Exit> {
-    let protocol = storage::protocol(output)?;
+pub(crate) fn delete(
+    args: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    let storage = Storage::open(dfs, output)?;
     let name = Untrusted::from(args.name.as_str()).escaped();
     if !args.yes {
-        let screen = format!("\n{}", block_on(what_goes(&protocol, &args.name))?);
+        let screen = format!(
+            "\n{}",
+            storage.block_on(what_goes(&storage.protocol, &args.name))?
+        );
         let mut prompt = ConsolePrompt::new(StandardConsole);
         match prompt.ask(&screen, &format!("Delete {name}?")) {
             Answer::Yes => {}
@@ -42,8 +49,8 @@ pub(crate) fn delete(args: &Args, output: Output) -> anyhow::Result<Exit> {
             }
         }
     }
-    let deleted = stoppable(protocol.delete(&args.name))?;
-    drop(protocol);
+    let deleted = storage.stoppable(storage.protocol.delete(&args.name))?;
+    drop(storage);
     if output.json {
         output.document(&deleted)?;
         return Ok(Exit::Ok);

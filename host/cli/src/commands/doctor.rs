@@ -4,10 +4,13 @@ use std::path::Path;
 use std::thread;
 
 use serde::Serialize;
-use sovr_broker::settings::{self, storage::Storage};
+use sovr_broker::settings;
+use sovr_broker::settings::storage::{Local, Storage, StorageKind};
 use sovr_capability::{Home, Policy};
 use sovr_sandbox::{Strength, Wall};
 
+use super::fairos;
+use crate::account::shown;
 use crate::daemons::{self, Status};
 use crate::exit::Exit;
 use crate::output::{BAD, CARE, FAINT, GOOD, Output, STRONG};
@@ -15,7 +18,8 @@ use crate::output::{BAD, CARE, FAINT, GOOD, Output, STRONG};
 /// Show what this machine offers: walls, state, daemons
 ///
 /// Nothing is written. Exits with 5 if a wall of the sandbox is missing or the state cannot be used; daemons are
-/// needed for real networks only, so their absence is no fault.
+/// needed for real networks only, so their absence is no fault. If your storage is on a FairOS-dfs server, it and your
+/// account there must be usable too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the yagna daemon would be
@@ -27,7 +31,7 @@ pub(crate) struct Args {
         default_value = "http://127.0.0.1:7465"
     )]
     yagna: String,
-    /// Where the FairOS-dfs server would be
+    /// Where the FairOS-dfs server would be, if your storage is no other
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     fairos: String,
 }
@@ -35,7 +39,7 @@ pub(crate) struct Args {
 /// How one thing stands. The words are also those of `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+pub(super) enum State {
     Ok,
     Partial,
     Missing,
@@ -43,10 +47,10 @@ enum State {
 }
 
 #[derive(Debug, Serialize)]
-struct Item {
+pub(super) struct Item {
     name: String,
-    state: State,
-    found: String,
+    pub(super) state: State,
+    pub(super) found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     meaning: Option<&'static str>,
 }
@@ -62,17 +66,31 @@ struct Report {
 }
 
 /// Looks and tells.
-pub(crate) fn doctor(args: &Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn doctor(
+    args: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
     let walls: Vec<Item> = sovr_sandbox::walls().into_iter().map(wall).collect();
-    let state = state();
+    let (mut state, storage) = state(dfs);
+    let fairos = match storage {
+        Some(Storage::Fairos(fairos)) => {
+            let (server, account) = fairos::look(fairos)?;
+            state.extend(account);
+            Some(server)
+        }
+        _ => None,
+    };
     let daemons = thread::scope(|scope| {
         let yagna = scope.spawn(|| daemons::yagna(&args.yagna));
-        let fairos = daemon(
-            "FairOS-dfs",
-            &args.fairos,
-            "storage on Swarm",
-            daemons::fairos(&args.fairos),
-        );
+        let fairos = fairos.unwrap_or_else(|| {
+            daemon(
+                "FairOS-dfs",
+                &args.fairos,
+                "storage on Swarm",
+                daemons::fairos(&args.fairos),
+            )
+        });
         let status = yagna.join().unwrap_or(Status::Unclear {
             reason: "looking for it failed".to_owned(),
         });
@@ -89,6 +107,8 @@ pub(crate) fn doctor(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let healthy = walls
         .iter()
         .chain(&state)
+        // Missing is only one that the settings name.
+        .chain(&daemons)
         .all(|item| item.state != State::Missing);
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -119,10 +139,10 @@ fn wall(wall: Wall) -> Item {
     }
 }
 
-fn state() -> Vec<Item> {
+fn state(dfs: Option<StorageKind>) -> (Vec<Item>, Option<Storage>) {
     let home = match Home::from_environment() {
         Ok(home) => home,
-        Err(error) => return vec![item("home", State::Missing, error)],
+        Err(error) => return (vec![item("home", State::Missing, error)], None),
     };
     let directories = home.directories();
     let mut items: Vec<Item> = directories.map(|(name, path)| directory(name, path)).into();
@@ -135,17 +155,22 @@ fn state() -> Vec<Item> {
     items.push(file("policy", &home.policy(), Policy::load(&home.policy())));
     let networks = settings::local(&home.networks(), home.work());
     items.push(file("networks", &home.networks(), networks));
-    items.push(
-        match Storage::load(&home.storage(), home.dfs(), |name| std::env::var_os(name)) {
-            Ok(Storage { user, directory }) => item(
-                "storage",
-                State::Ok,
-                format_args!("{}, pods of user {user}", directory.display()),
-            ),
-            Err(error) => item("storage", State::Missing, error),
-        },
-    );
-    items
+    let variable = |name: &str| std::env::var_os(name);
+    let storage = Storage::load(&home.storage(), dfs, home.dfs(), variable);
+    items.push(match &storage {
+        Ok(Storage::Local(Local { user, directory })) => item(
+            "storage",
+            State::Ok,
+            format_args!("{}, pods of user {user}", directory.display()),
+        ),
+        Ok(Storage::Fairos(fairos)) => item(
+            "storage",
+            State::Ok,
+            format_args!("FairOS-dfs at {}", shown(fairos.server.as_str())),
+        ),
+        Err(error) => item("storage", State::Missing, error),
+    });
+    (items, storage.ok())
 }
 
 /// A file that need not exist, and what came of reading it.
@@ -196,7 +221,7 @@ fn daemon(name: &str, url: &str, needed_for: &str, status: Status) -> Item {
     }
 }
 
-fn item(name: &str, state: State, found: impl ToString) -> Item {
+pub(super) fn item(name: &str, state: State, found: impl ToString) -> Item {
     let found = sovr_capability::Untrusted::from(found.to_string()).block();
     Item {
         name: name.to_owned(),

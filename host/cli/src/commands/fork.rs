@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use sovr_broker::settings::storage::StorageKind;
 use sovr_capability::{Change, ChangeKind, Digest, Size, Untrusted};
 use sovr_dfs::Reference;
 use sovr_pod::card::Kind;
@@ -12,7 +13,7 @@ use sovr_protocol::{Comparison, Forked};
 
 use super::list::PROGRAM;
 use super::portrait::{self, Detail, Fact, Portrait};
-use super::storage::{self, new_directory, shown, stoppable, typed};
+use super::storage::{self, Storage, new_directory, shown, typed};
 use super::survey::Survey;
 use crate::exit::Exit;
 use crate::failure::Usage;
@@ -39,15 +40,15 @@ pub(crate) struct Args {
 }
 
 /// Forks, or compares.
-pub(crate) fn fork(args: &Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn fork(args: &Args, dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Exit> {
     match (&args.diff, args.reference) {
-        (Some(earlier), Some(reference)) => compare(reference, earlier, output),
-        (Some(earlier), None) => compare(origin(earlier)?, earlier, output),
+        (Some(earlier), Some(reference)) => compare(reference, earlier, dfs, output),
+        (Some(earlier), None) => compare(origin(earlier)?, earlier, dfs, output),
         (None, Some(reference)) => {
             let (parent, name) = new_directory(args.into.as_deref())?;
-            let protocol = storage::protocol(output)?;
-            let forked = stoppable(protocol.fork(&reference, parent, name))?;
-            drop(protocol);
+            let storage = Storage::open(dfs, output)?;
+            let forked = storage.stoppable(storage.protocol.fork(&reference, parent, name))?;
+            drop(storage);
             tell(&forked, output)
         }
         (None, None) => Err(Usage("name the reference of a shared pod".to_owned()).into()),
@@ -215,10 +216,15 @@ struct BeforeAfter<T> {
     after: T,
 }
 
-fn compare(reference: Reference, earlier: &Path, output: Output) -> anyhow::Result<Exit> {
-    let protocol = storage::protocol(output)?;
-    let comparison = stoppable(protocol.compare(&reference, earlier))?;
-    drop(protocol);
+fn compare(
+    reference: Reference,
+    earlier: &Path,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    let storage = Storage::open(dfs, output)?;
+    let comparison = storage.stoppable(storage.protocol.compare(&reference, earlier))?;
+    drop(storage);
     if output.json {
         output.document(&Differences {
             pod: comparison.name.as_str(),

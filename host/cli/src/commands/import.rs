@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::storage::{self, new_directory, stoppable};
+use sovr_broker::settings::storage::StorageKind;
+
+use super::storage::{Storage, new_directory};
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -24,10 +26,19 @@ pub(crate) struct Args {
 }
 
 /// Imports it.
-pub(crate) fn import(args: &Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn import(
+    args: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
     let (parent, directory) = new_directory(args.into.as_deref())?;
-    let protocol = storage::protocol(output)?;
-    let imported = stoppable(protocol.import(&args.name, parent, directory, args.update))?;
-    drop(protocol);
+    let storage = Storage::open(dfs, output)?;
+    let imported = storage.stoppable(storage.protocol.import(
+        &args.name,
+        parent,
+        directory,
+        args.update,
+    ))?;
+    drop(storage);
     super::fork::tell(&imported, output)
 }

@@ -1,11 +1,12 @@
 //! `sovr-host list`: the user's pods, and those of others that were forked.
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_capability::Untrusted;
 use sovr_pod::Card;
 use sovr_protocol::{ForkedPod, OwnPod};
 
 use super::portrait;
-use super::storage::{self, stoppable};
+use super::storage::Storage;
 use crate::exit::Exit;
 use crate::output::{CARE, FAINT, Output, STRONG};
 use crate::table::{Align, Table, cut};
@@ -21,10 +22,10 @@ pub(crate) struct Args {}
 pub(super) const PROGRAM: &str = "Sovr";
 
 /// Lists them.
-pub(crate) fn list(_: &Args, output: Output) -> anyhow::Result<Exit> {
-    let protocol = storage::protocol(output)?;
-    let listing = stoppable(protocol.list())?;
-    drop(protocol);
+pub(crate) fn list(_: &Args, dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Exit> {
+    let storage = Storage::open(dfs, output)?;
+    let listing = storage.stoppable(storage.protocol.list())?;
+    drop(storage);
     if output.json {
         output.document(&listing)?;
         return Ok(Exit::Ok);

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_capability::{Size, Untrusted};
 use sovr_pod::lock::Checked;
 use sovr_protocol::Pinned;
 
-use super::storage::{self, stoppable};
+use super::storage::Storage;
 use crate::exit::Exit;
 use crate::output::{CARE, FAINT, GOOD, Output};
 
@@ -25,10 +26,10 @@ pub(crate) struct Args {
 }
 
 /// Pins it.
-pub(crate) fn lock(args: &Args, output: Output) -> anyhow::Result<Exit> {
-    let protocol = storage::protocol(output)?;
-    let pinned = stoppable(protocol.lock(&args.pod, args.update))?;
-    drop(protocol);
+pub(crate) fn lock(args: &Args, dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Exit> {
+    let storage = Storage::open(dfs, output)?;
+    let pinned = storage.stoppable(storage.protocol.lock(&args.pod, args.update))?;
+    drop(storage);
     if output.json {
         output.document(&pinned)?;
         return Ok(Exit::Ok);

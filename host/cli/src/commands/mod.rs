@@ -1,28 +1,37 @@
 //! The commands, one file each: arguments, whose comments are the help, and one function.
 
+mod account;
 mod audit;
 mod check;
 mod completions;
 mod consent;
 mod delete;
 mod doctor;
+mod fairos;
 mod fork;
 mod import;
 mod init;
 mod inspect;
 mod list;
 mod lock;
+mod login;
+mod logout;
 mod persist;
 mod persist_self;
 mod portrait;
 mod registry;
 mod run;
+mod signup;
 mod storage;
 mod survey;
 mod unshare;
+mod whoami;
 
 use std::future::Future;
 use std::path::PathBuf;
+
+use sovr_broker::settings::storage::StorageKind;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Exit;
 use crate::output::Output;
@@ -43,6 +52,10 @@ pub(crate) enum Command {
     Delete(delete::Args),
     Registry(registry::Args),
     PersistSelf(persist_self::Args),
+    Signup(signup::Args),
+    Login(login::Args),
+    Logout(logout::Args),
+    Whoami(whoami::Args),
     Doctor(doctor::Args),
     Consent(consent::Args),
     Audit(audit::Args),
@@ -51,22 +64,26 @@ pub(crate) enum Command {
 
 impl Command {
     /// Does it.
-    pub(crate) fn execute(self, output: Output) -> anyhow::Result<Exit> {
+    pub(crate) fn execute(self, dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Exit> {
         match self {
             Command::Init(args) => init::init(&args, output),
             Command::Check(args) => check::check(&args, output),
             Command::Inspect(args) => inspect::inspect(&args, output),
-            Command::Run(args) => run::run(args, output),
-            Command::Persist(args) => persist::persist(&args, output),
-            Command::Fork(args) => fork::fork(&args, output),
-            Command::Import(args) => import::import(&args, output),
-            Command::List(args) => list::list(&args, output),
-            Command::Lock(args) => lock::lock(&args, output),
-            Command::Unshare(args) => unshare::unshare(&args, output),
-            Command::Delete(args) => delete::delete(&args, output),
-            Command::Registry(args) => registry::registry(&args, output),
-            Command::PersistSelf(args) => persist_self::persist_self(&args, output),
-            Command::Doctor(args) => doctor::doctor(&args, output),
+            Command::Run(args) => run::run(args, dfs, output),
+            Command::Persist(args) => persist::persist(&args, dfs, output),
+            Command::Fork(args) => fork::fork(&args, dfs, output),
+            Command::Import(args) => import::import(&args, dfs, output),
+            Command::List(args) => list::list(&args, dfs, output),
+            Command::Lock(args) => lock::lock(&args, dfs, output),
+            Command::Unshare(args) => unshare::unshare(&args, dfs, output),
+            Command::Delete(args) => delete::delete(&args, dfs, output),
+            Command::Registry(args) => registry::registry(&args, dfs, output),
+            Command::PersistSelf(args) => persist_self::persist_self(&args, dfs, output),
+            Command::Signup(args) => signup::signup(&args, dfs, output),
+            Command::Login(args) => login::login(&args, dfs, output),
+            Command::Logout(args) => logout::logout(&args, dfs, output),
+            Command::Whoami(args) => whoami::whoami(&args, dfs, output),
+            Command::Doctor(args) => doctor::doctor(&args, dfs, output),
             Command::Consent(args) => consent::consent(&args, output),
             Command::Audit(args) => audit::audit(&args, output),
             Command::Completions(args) => completions::completions(&args, output),
@@ -84,10 +101,12 @@ struct PodArgs {
 
 /// Runs the asynchronous part of a command to its end. What is left running in the background is not waited for.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
 }

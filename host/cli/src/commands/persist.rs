@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_capability::Size;
 use sovr_pod::archive::LeftOut;
 use sovr_protocol::{Contents, Persisted, SharedOutput};
 
-use super::storage::{self, shown, stoppable};
+use super::storage::{Storage, shown};
 use crate::exit::Exit;
 use crate::figures::count;
 use crate::output::{FAINT, Output, STRONG};
@@ -29,13 +30,17 @@ pub(crate) struct Args {
 }
 
 /// Persists it.
-pub(crate) fn persist(args: &Args, output: Output) -> anyhow::Result<Exit> {
-    let protocol = storage::protocol(output)?;
+pub(crate) fn persist(
+    args: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    let storage = Storage::open(dfs, output)?;
     let contents = Contents {
         outputs: args.with_output,
     };
-    let persisted = stoppable(protocol.persist(&args.pod, contents))?;
-    drop(protocol);
+    let persisted = storage.stoppable(storage.protocol.persist(&args.pod, contents))?;
+    drop(storage);
     tell(&persisted, output)
 }
 

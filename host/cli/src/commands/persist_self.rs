@@ -3,9 +3,10 @@
 //! What goes along is a list in this file and built into the program. Nothing is looked for on the disk, so nothing that
 //! lies about there, such as credentials, can get in.
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_protocol::Companion;
 
-use super::storage::{self, stoppable};
+use super::storage::Storage;
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -41,11 +42,19 @@ const COMPANIONS: [Companion; 12] = companions![
 ];
 
 /// Shares it.
-pub(crate) fn persist_self(_: &Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn persist_self(
+    _: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
     let program = std::env::current_exe()?;
-    let protocol = storage::protocol(output)?;
+    let storage = Storage::open(dfs, output)?;
     let version = env!("CARGO_PKG_VERSION");
-    let persisted = stoppable(protocol.persist_program(&program, version, &COMPANIONS))?;
-    drop(protocol);
+    let persisted = storage.stoppable(storage.protocol.persist_program(
+        &program,
+        version,
+        &COMPANIONS,
+    ))?;
+    drop(storage);
     super::persist::tell(&persisted, output)
 }

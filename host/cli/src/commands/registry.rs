@@ -1,6 +1,8 @@
 //! `sovr-host registry`: the book of the user's pods.
 
-use super::storage::{self, stoppable};
+use sovr_broker::settings::storage::StorageKind;
+
+use super::storage::Storage;
 use crate::exit::Exit;
 use crate::figures::count;
 use crate::output::Output;
@@ -22,11 +24,15 @@ enum Action {
 }
 
 /// Mends it.
-pub(crate) fn registry(args: &Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn registry(
+    args: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
     let Action::Rebuild = args.action;
-    let protocol = storage::protocol(output)?;
-    let rebuilt = stoppable(protocol.rebuild())?;
-    drop(protocol);
+    let storage = Storage::open(dfs, output)?;
+    let rebuilt = storage.stoppable(storage.protocol.rebuild())?;
+    drop(storage);
     if output.json {
         output.document(&rebuilt)?;
         return Ok(Exit::Ok);

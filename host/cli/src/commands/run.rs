@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_broker::task::{self, Outcome, TaskReport};
 use sovr_broker::{Answer, Ask, Consent, Ending, Host, Question, Report, interrupt};
-use sovr_capability::{Digest, Home};
+use sovr_capability::Digest;
 use sovr_pod::Document;
 
-use super::block_on;
+use super::{block_on, storage};
 use crate::consent_prompt::ConsentPrompt;
 use crate::exit::Exit;
 use crate::failure::Usage;
@@ -69,13 +70,13 @@ impl Args {
 }
 
 /// Runs it.
-pub(crate) fn run(args: Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Exit> {
     let consent = match (args.yes, args.allow.is_empty()) {
         (true, _) => Consent::Whatever,
         (false, false) => Consent::Exactly(args.allow.clone()),
         (false, true) => Consent::Ask,
     };
-    let host = Host::open(Home::from_environment()?)?;
+    let host = storage::host(dfs, output)?;
     let (_, document) = Document::load(&args.pod).map_err(sovr_broker::Error::from)?;
     match document {
         Document::Pod(_) => run_pod(&args, &host, consent, output),

@@ -2,35 +2,75 @@
 
 use std::future::Future;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_broker::{Host, interrupt};
 use sovr_capability::{Home, Untrusted};
 use sovr_dfs::Reference;
 use sovr_protocol::Protocol;
+use tokio::runtime::Runtime;
 
-use super::block_on;
+use super::runtime;
+use crate::account::AtTerminal;
 use crate::failure::{Stopped, Usage};
 use crate::output::Output;
 use crate::{signals, transfer};
 
-/// The protocol on the user's storage.
-pub(super) fn protocol(output: Output) -> anyhow::Result<Protocol> {
+/// The host of this invocation, with the kind of storage that the command line names.
+pub(super) fn host(dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Host> {
     let host = Host::open(Home::from_environment()?)?;
-    Ok(host.protocol(transfer::observer(output))?)
+    Ok(host.with_storage(dfs, Arc::new(AtTerminal(output))))
 }
 
-/// Runs work to its end. Ctrl-C drops it, and with it whatever it has half made.
-pub(super) fn stoppable<T>(
-    work: impl Future<Output = Result<T, sovr_protocol::Error>>,
-) -> anyhow::Result<T> {
-    block_on(async {
-        let (interrupter, mut interrupt) = interrupt::pair();
-        signals::listen(move || interrupter.interrupt())?;
-        tokio::select! {
-            done = work => Ok(done?),
-            () = interrupt.asked() => Err(Stopped::Interrupted("stopped before it was complete").into()),
+/// The user's storage, opened for one command.
+pub(super) struct Storage {
+    /// The protocol on it.
+    pub(super) protocol: Protocol,
+    /// One for all that the command does: connections to a server are used again.
+    runtime: Option<Runtime>,
+}
+
+impl Storage {
+    /// Opens it. A password that stands nowhere is asked for here.
+    pub(super) fn open(dfs: Option<StorageKind>, output: Output) -> anyhow::Result<Storage> {
+        let (host, runtime) = (host(dfs, output)?, runtime()?);
+        let protocol = runtime.block_on(host.protocol(transfer::observer(output)))?;
+        Ok(Storage {
+            protocol,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Runs work to its end.
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        let runtime = self.runtime.as_ref();
+        runtime.expect("it goes with this object").block_on(work)
+    }
+
+    /// Runs work to its end. Ctrl-C drops it, and with it whatever it has half made.
+    pub(super) fn stoppable<T>(
+        &self,
+        work: impl Future<Output = Result<T, sovr_protocol::Error>>,
+    ) -> anyhow::Result<T> {
+        self.block_on(async {
+            let (interrupter, mut interrupt) = interrupt::pair();
+            signals::listen(move || interrupter.interrupt())?;
+            tokio::select! {
+                done = work => Ok(done?),
+                () = interrupt.asked() => Err(Stopped::Interrupted("stopped before it was complete").into()),
+            }
+        })
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        // What is left running in the background is not waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
-    })
+    }
 }
 
 /// A reference on the command line; what was pasted may have spaces around it.

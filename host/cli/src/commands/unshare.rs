@@ -1,9 +1,10 @@
 //! `sovr-host unshare`: the end of a reference.
 
+use sovr_broker::settings::storage::StorageKind;
 use sovr_capability::Untrusted;
 use sovr_protocol::Error;
 
-use super::storage::{self, stoppable};
+use super::storage::Storage;
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -18,10 +19,14 @@ pub(crate) struct Args {
 }
 
 /// Ends it.
-pub(crate) fn unshare(args: &Args, output: Output) -> anyhow::Result<Exit> {
-    let protocol = storage::protocol(output)?;
-    let unshared = stoppable(async {
-        let unshared = protocol.unshare(&args.name).await;
+pub(crate) fn unshare(
+    args: &Args,
+    dfs: Option<StorageKind>,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    let storage = Storage::open(dfs, output)?;
+    let unshared = storage.stoppable(async {
+        let unshared = storage.protocol.unshare(&args.name).await;
         unshared.map_err(|error| match error {
             // As `delete` says it.
             Error::Dfs(sovr_dfs::Error::NoSuchPod { .. }) => {
@@ -30,7 +35,7 @@ pub(crate) fn unshare(args: &Args, output: Output) -> anyhow::Result<Exit> {
             error => error,
         })
     })?;
-    drop(protocol);
+    drop(storage);
     if output.json {
         output.document(&unshared)?;
         return Ok(Exit::Ok);

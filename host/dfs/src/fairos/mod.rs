@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::Url;
+pub use reqwest::Url;
 use serde_json::json;
 use sovr_capability::Untrusted;
 use tokio::io::{AsyncRead, AsyncReadExt};
