@@ -6,6 +6,7 @@
 
 // Values
 pub mod amount;
+pub mod causes;
 pub mod digest;
 pub mod member;
 pub mod run_id;

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use sovr_broker::Kind;
 use sovr_capability::audit::AuditError;
+use sovr_capability::causes::told;
 use sovr_capability::consent::RevokeError;
 use sovr_capability::{StateError, Untrusted};
 use sovr_dfs::fairos::AccountError;
@@ -86,14 +87,7 @@ pub(crate) fn say(message: &str, output: Output) {
 }
 
 fn tell(error: &anyhow::Error, exit: Exit) -> Told {
-    let mut messages: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        // Many errors end with the words of their cause; once is enough.
-        if messages.last().is_none_or(|last| !last.contains(&text)) {
-            messages.push(text);
-        }
-    }
+    let mut messages = told(error.as_ref());
     let message = messages.remove(0);
     let hint = error.chain().find_map(hint);
     Told {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sovr_capability::causes::in_full;
 use sovr_capability::{Digest, Untrusted};
 use sovr_dfs::{Access, DfsPath, Place, PodName, Reference};
 use sovr_pod::card::Card;
@@ -183,7 +184,7 @@ impl Protocol {
                     if matches!(error, Error::Book(_))
                         || matches!(error.kind(), Kind::InvalidPod | Kind::Limit) =>
                 {
-                    let (entry, why) = (Untrusted::new(name), error_in_full(&error));
+                    let (entry, why) = (Untrusted::new(name), in_full(&error));
                     skipped.push(Skipped { entry, why });
                 }
                 // Not having been able to look is no reason to leave a pod out.
@@ -533,17 +534,4 @@ fn usable<B>(read: Result<B, Error>) -> Result<Option<B>, Error> {
         Err(Error::Book(_) | Error::TooLarge { .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// An error with its causes in one line. Many end with the words of their cause; once is enough.
-fn error_in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes
-        .map(ToString::to_string)
-        .fold(error.to_string(), |text, cause| {
-            match text.contains(&cause) {
-                true => text,
-                false => format!("{text}: {cause}"),
-            }
-        })
 }

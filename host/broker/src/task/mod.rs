@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
+use sovr_capability::causes::in_full;
 use sovr_capability::{Digest, Untrusted};
 use sovr_pod::pod::PodLock;
 use sovr_pod::task::Mode;
@@ -444,18 +445,8 @@ fn was_interrupted(outcome: &Outcome) -> bool {
 
 /// Why a pod was not run, with the causes.
 fn refused(error: &Error) -> Outcome {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let why = causes.fold(error.to_string(), |why, cause| {
-        let cause = cause.to_string();
-        // Many errors end with the words of their cause; once is enough.
-        if why.contains(&cause) {
-            why
-        } else {
-            format!("{why}: {cause}")
-        }
-    });
     Outcome::Refused {
-        why,
+        why: in_full(error),
         kind: error.kind(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sovr_broker::settings::storage::StorageKind;
+use sovr_capability::causes::in_full;
 use sovr_capability::{Change, ChangeKind, Digest, Size, Untrusted};
 use sovr_dfs::Reference;
 use sovr_pod::card::Kind;
@@ -83,7 +84,7 @@ pub(super) fn tell(forked: &Forked, output: Output) -> anyhow::Result<Exit> {
     let (survey, obstacle) = match survey {
         Some(Ok(survey)) => (Some(survey), None),
         // It was brought all the same; that it does not run is for its reader to know.
-        Some(Err(error)) => (None, Some(in_full(&error))),
+        Some(Err(error)) => (None, Some(Untrusted::from(in_full(error.as_ref())).block())),
         // The program itself: there is nothing in it to run as a pod.
         None if forked.name.as_str() == PROGRAM => (None, None),
         None => (None, card.obstacle.clone()),
@@ -171,17 +172,6 @@ fn advise(forked: &Forked, card: &Card, runs: bool, output: Output) {
         ).trim_end());
     }
     output.say(format_args!("{next}: sovr-host check {directory}"));
-}
-
-fn in_full(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            let between = if text.is_empty() { "" } else { ": " };
-            text.push_str(&format!("{between}{cause}"));
-        }
-    }
-    Untrusted::from(text).block()
 }
 
 /// The reference by which a pod was forked.
