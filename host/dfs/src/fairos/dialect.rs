@@ -74,6 +74,15 @@ pub(super) struct Sized {
     pub(super) size: u64,
 }
 
+/// How much a directory has, listed or not.
+#[derive(Deserialize)]
+pub(super) struct Counts {
+    #[serde(rename = "noOfDirectories", deserialize_with = "number")]
+    pub(super) directories: u64,
+    #[serde(rename = "noOfFiles", deserialize_with = "number")]
+    pub(super) files: u64,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Uploaded {
     #[serde(rename = "Responses", alias = "responses")]

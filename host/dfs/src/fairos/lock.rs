@@ -42,6 +42,12 @@ impl Locks {
         })
     }
 
+    /// Waits until nobody else lists a pod.
+    pub(super) async fn listing(&self, pod: &str) -> io::Result<Held> {
+        // No pod has a name of two lines.
+        self.hold(&format!("{pod}\nlisting"), Mode::Write).await
+    }
+
     /// Waits for the lock of a pod, or with an empty name for that of the list of pods.
     pub(super) async fn hold(&self, pod: &str, mode: Mode) -> io::Result<Held> {
         let name = reference_of(format!("{}\n{pod}", self.scope).as_bytes());

@@ -56,10 +56,6 @@ use crate::{
 
 /// How long the server's memory of a pod is good, as to changes made on other machines.
 const FRESH: Duration = Duration::from_secs(30);
-/// How long after the server fetched a listing something that is not in it is looked for again.
-const SETTLING: Duration = Duration::from_secs(3);
-/// A mark that no change leaves.
-const DOUBTED: Mark = Some([0; 16]);
 /// How long a pod of the user's own is taken to be one without asking again.
 const KNOWN: Duration = Duration::from_secs(10);
 /// How often something is tried that its owner changes meanwhile.
@@ -94,8 +90,6 @@ struct Memory {
     /// The change up to which it is good.
     mark: Mark,
     since: Instant,
-    /// Whether it was fetched because of a change that another session made.
-    fetched: bool,
 }
 
 /// What keeps a pod as it is, on this machine, while it is read.
@@ -250,6 +244,7 @@ impl Inner {
     fn tree(&self, view: View) -> Tree {
         Tree {
             session: self.session.clone(),
+            locks: self.locks.clone(),
             view,
         }
     }
@@ -326,22 +321,9 @@ impl Inner {
             *seen = Seen(Some(Memory {
                 mark,
                 since: Instant::now(),
-                fetched: seen.0.is_some(),
             }));
         }
         Ok(seen.downgrade())
-    }
-
-    /// Whether what the server lists may be too old or incomplete, because it has only just fetched it; if so it is to
-    /// fetch it again. It leaves out what it cannot find in the network, and says nothing of that.
-    async fn doubted(&self, pod: &PodName) -> bool {
-        match &mut self.seen(pod).write().await.0 {
-            Some(memory) if memory.fetched && memory.since.elapsed() < SETTLING => {
-                memory.mark = DOUBTED;
-                true
-            }
-            _ => false,
-        }
     }
 
     /// Keeps a pod as it is while it is read.
@@ -441,11 +423,8 @@ impl Inner {
         look: impl Fn(Tree) -> BoxFuture<'a, Result<T, Error>> + Send + Sync,
     ) -> Result<T, Error> {
         let mut again = true;
-        let mut tries = TRIES;
         loop {
-            tries -= 1;
             let (view, reading) = self.view(place).await?;
-            let named = matches!(view, View::Named(_));
             let result = look(self.tree(view)).await;
             drop(reading);
             if let (Err(Error::NoSuchPod { .. }), Place::Pod(pod)) = (&result, place) {
@@ -453,14 +432,6 @@ impl Inner {
                 if std::mem::take(&mut again) {
                     continue;
                 }
-            }
-            if let (Err(Error::NoSuchPath { .. }), Place::Pod(pod)) = (&result, place)
-                && named
-                && tries > 0
-                && self.doubted(pod).await
-            {
-                tokio::time::sleep(PAUSE).await;
-                continue;
             }
             // What a received pod's reference has become is a matter of the pod.
             if let (Err(Error::NoSuchShare { .. }), Place::Pod(pod)) = (&result, place) {
@@ -833,10 +804,7 @@ impl Inner {
         let tree = self.tree(View::Named(pod.clone()));
         let directory = tree.directory(&parent).await?;
         let Some(found) = directory.find(name) else {
-            return Err(Error::NoSuchPath {
-                place: pod.into(),
-                path,
-            });
+            return Err(tree.no_such_path(&directory, &path));
         };
         if found.entry.kind == Kind::File {
             let left = format!("{SWAP}{name}");

@@ -10,15 +10,25 @@
 //! server by itself deletes the old one before it stores the new one, and has neither when that fails. Whoever finds
 //! the first without its successor shows it under the name. A directory that is removed is first moved to
 //! `/.sovr-gone.…`: the server can remove only a directory of the root without spoiling the pod.
+//!
+//! The server leaves out of a listing, without a word, what another listing of the same directory is just looking up,
+//! and what it cannot find in the network. So of one pod only one listing at a time is asked for on this machine, and
+//! each is held against the numbers that the server has of the directory, and made again if something is missing.
+//! What is missing for good is not said to be absent: whoever would put a new file in its place is told. The one way
+//! out is to write the file that was left half replaced again. Readers by reference are given no such numbers; they
+//! get in nobody's way either.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Response;
 
-use super::dialect::{Listing, Refusal};
+use super::dialect::{Counts, Listing, Refusal};
 use super::http::Fault;
+use super::lock::Locks;
 use super::session::{Call, Session};
+use super::unlockable;
 use crate::name::folded;
 use crate::{DfsPath, Entry, Error, Kind, Place, PodName, Reference, UserName};
 
@@ -26,6 +36,10 @@ use crate::{DfsPath, Entry, Error, Kind, Place, PodName, Reference, UserName};
 pub(super) const SWAP: &str = ".sovr-swap.";
 /// Begins the name of a directory on its way out.
 pub(super) const GONE: &str = ".sovr-gone.";
+/// How often a directory is listed until nothing is left out.
+const LISTINGS: u32 = 5;
+/// The longest pause after the first time; after each it doubles.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Most files and directories of a pod that is copied.
 const ENTRIES_MAX: usize = 100_000;
 
@@ -39,6 +53,7 @@ pub(super) enum View {
 
 pub(super) struct Tree {
     pub(super) session: Arc<Session>,
+    pub(super) locks: Option<Locks>,
     pub(super) view: View,
 }
 
@@ -56,6 +71,8 @@ pub(super) struct Directory {
     pub(super) found: Vec<Found>,
     /// Whether the server has anything in it, shown or not.
     pub(super) empty: bool,
+    /// How much the server has in it and did not list.
+    pub(super) left_out: u64,
     /// All files as the server has them, with their lengths.
     stored: HashMap<String, u64>,
 }
@@ -104,6 +121,7 @@ impl Directory {
         Directory {
             found,
             empty,
+            left_out: 0,
             stored,
         }
     }
@@ -153,10 +171,78 @@ impl Tree {
         }
     }
 
+    /// Lists a directory until nothing is left out, or it seems that it always will be.
+    async fn whole(&self, at: &DfsPath) -> Result<Result<Directory, Fault>, Error> {
+        let (View::Named(pod), Some(locks)) = (&self.view, &self.locks) else {
+            let listed = self.ask(at.as_str()).await;
+            return Ok(listed.map(|listing| Directory::new(at, listing)));
+        };
+        let mut best: Option<Directory> = None;
+        for time in 0..LISTINGS {
+            let listed = {
+                let _alone = locks.listing(pod.as_str()).await.map_err(unlockable)?;
+                self.counted(pod, at).await
+            };
+            let directory = match listed {
+                Ok(directory) => directory,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            if directory.left_out == 0 {
+                return Ok(Ok(directory));
+            }
+            if best
+                .as_ref()
+                .is_none_or(|best| directory.left_out < best.left_out)
+            {
+                best = Some(directory);
+            }
+            // Of unequal length, or two programs that disturb each other do so again.
+            let mut random = [0; 1];
+            getrandom::fill(&mut random).map_err(|error| unlockable(error.into()))?;
+            tokio::time::sleep(PAUSE * 2_u32.pow(time) * u32::from(random[0]) / 255).await;
+        }
+        Ok(Ok(best.unwrap_or_default()))
+    }
+
+    async fn counted(&self, pod: &PodName, at: &DfsPath) -> Result<Directory, Fault> {
+        let listing = self.ask(at.as_str()).await?;
+        let call = Call::get("v1/dir/stat").with("podName", pod.as_str());
+        let counts: Counts = self.session.ask(call.with("dirPath", at.as_str())).await?;
+        let listed = listing.dirs.len() + listing.files.len();
+        let mut directory = Directory::new(at, listing);
+        let all = counts.directories.saturating_add(counts.files);
+        directory.left_out = all.saturating_sub(listed as u64);
+        // What is not listed may be in the way all the same.
+        directory.empty &= all == 0;
+        Ok(directory)
+    }
+
+    /// What is not there, or cannot be said not to be.
+    pub(super) fn no_such_path(&self, directory: &Directory, path: &DfsPath) -> Error {
+        match directory.left_out {
+            0 => Error::NoSuchPath {
+                place: self.place(),
+                path: path.clone(),
+            },
+            left_out => self.left_out(left_out, path),
+        }
+    }
+
+    fn left_out(&self, number: u64, path: &DfsPath) -> Error {
+        Error::Storage {
+            attempted: format!("look for `{path}` in {}", self.place()),
+            reason: format!(
+                "the server has {number} more there than it lists, which it cannot find in the network now or which \
+                 was left half written"
+            ),
+            next: "try again later; if that does not help, write the file that was being replaced again",
+        }
+    }
+
     /// Lists what is known to be a directory.
     async fn listing(&self, user: &UserName, at: &DfsPath) -> Result<Directory, Error> {
-        let fault = match self.ask(at.as_str()).await {
-            Ok(listing) => return Ok(Directory::new(at, listing)),
+        let fault = match self.whole(at).await? {
+            Ok(directory) => return Ok(directory),
             Err(fault) => fault,
         };
         Err(match (fault.refusal(), &self.view) {
@@ -192,12 +278,7 @@ impl Tree {
         for part in path.parts() {
             at = at.join(part)?;
             match directory.find(part) {
-                None => {
-                    return Err(Error::NoSuchPath {
-                        place: self.place(),
-                        path: at,
-                    });
-                }
+                None => return Err(self.no_such_path(&directory, &at)),
                 Some(found) if found.entry.kind == Kind::File => {
                     return Err(Error::IsFile {
                         place: self.place(),
@@ -224,11 +305,10 @@ impl Tree {
             });
         };
         let directory = self.directory(&parent).await?;
-        let found = directory.find(name).ok_or_else(|| Error::NoSuchPath {
-            place: self.place(),
-            path: path.clone(),
-        });
-        found.cloned()
+        let found = directory.find(name);
+        found
+            .cloned()
+            .ok_or_else(|| self.no_such_path(&directory, path))
     }
 
     /// The head of a file's content.
@@ -253,7 +333,11 @@ impl Tree {
         let mut all = BTreeSet::new();
         let mut waiting = vec![DfsPath::root()];
         while let Some(at) = waiting.pop() {
-            for found in self.listing(self.session.user(), &at).await?.found {
+            let directory = self.listing(self.session.user(), &at).await?;
+            if directory.left_out > 0 {
+                return Err(self.left_out(directory.left_out, &at));
+            }
+            for found in directory.found {
                 let path = at.join(&found.entry.name)?;
                 match found.entry.kind {
                     Kind::Directory => {

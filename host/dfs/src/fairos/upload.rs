@@ -235,7 +235,8 @@ impl Inner {
 /// Whether a file of this name would replace another.
 fn takes(directory: &Directory, pod: &PodName, file: &DfsPath, name: &str) -> Result<bool, Error> {
     match directory.like(name) {
-        None => Ok(false),
+        // What was left out may be the one, or what is left of it.
+        None => Ok(directory.left_out > 0),
         Some(found) if found.entry.name != name => Err(Error::PathExists {
             pod: pod.clone(),
             path: file.clone(),
