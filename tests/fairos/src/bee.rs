@@ -422,6 +422,7 @@ fn respond(status: u16, value: &Value) -> Response {
         content_type: JSON,
         body: value.to_string().into_bytes(),
         cut: None,
+        set_cookie: None,
     }
 }
 
@@ -431,5 +432,6 @@ fn plain(body: Vec<u8>) -> Response {
         content_type: BYTES,
         body,
         cut: None,
+        set_cookie: None,
     }
 }

@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as a fake node needs: one request per connection, bodies of known length.
+//! As much HTTP/1.1 as a fake node needs: one request per connection.
 //!
 //! By hand and on threads, because faults are the point of it: an answer that stops in the middle, a connection that
 //! closes without one. A server framework goes to lengths to make those impossible. The client of the real server
@@ -45,6 +45,7 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     /// The connection ends after so many bytes of the body; without any, before the answer begins.
     pub(crate) cut: Option<usize>,
+    pub(crate) set_cookie: Option<String>,
 }
 
 /// Answers requests until it is dropped.
@@ -108,10 +109,14 @@ fn serve(stream: &TcpStream, answer: &dyn Fn(Request) -> Response) -> io::Result
     if response.cut != Some(0) {
         write!(
             writer,
-            "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
             response.status,
             response.content_type,
-            response.body.len()
+            response.body.len(),
+            response
+                .set_cookie
+                .map(|cookie| format!("Set-Cookie: {cookie}\r\n"))
+                .unwrap_or_default()
         )?;
         writer.write_all(&response.body[..until.min(response.body.len())])?;
     }
@@ -147,8 +152,9 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
         headers,
         body: Vec::new(),
     };
-    if request.header("transfer-encoding").is_some() {
-        return Err(invalid("a body of unknown length"));
+    if request.header("transfer-encoding") == Some("chunked") {
+        request.body = read_chunks(reader)?;
+        return Ok(request);
     }
     let length = request.header("content-length").unwrap_or("0");
     let length = length.parse().map_err(|_| invalid("no length"))?;
@@ -160,6 +166,29 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(request)
+}
+
+/// A body that comes in pieces, each with its length before it.
+fn read_chunks(reader: &mut BufReader<&TcpStream>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.by_ref().take(MOST_HEAD).read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim(), 16).map_err(|_| invalid("no length"))?;
+        if length + body.len() as u64 > MOST_BODY {
+            return Err(invalid("too long a body"));
+        }
+        let before = body.len() as u64;
+        reader.by_ref().take(length).read_to_end(&mut body)?;
+        let mut end = [0; 2];
+        reader.read_exact(&mut end)?;
+        if body.len() as u64 != before + length || end != *b"\r\n" {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if length == 0 {
+            return Ok(body);
+        }
+    }
 }
 
 fn invalid(what: &'static str) -> io::Error {

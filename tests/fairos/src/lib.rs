@@ -10,7 +10,10 @@
 //!
 //! The fake node is held against the real one by the same tests (`tests/server.rs`).
 //!
-//! Rejected: a mock of the server itself, which would only repeat our own idea of it, and a public gateway, which
+//! [`OldServer`] stands in for the servers of the older dialect, which cannot be built: it repeats our own idea of
+//! them, as its head says.
+//!
+//! Rejected: a mock of the server itself where the real one can be had, and a public gateway, which
 //! tests must not depend on. The server runs as a program of its own; nothing of it is linked or shipped.
 
 pub mod program;
@@ -24,11 +27,15 @@ mod http;
 #[cfg(feature = "server")]
 mod keccak;
 #[cfg(feature = "server")]
+mod old;
+#[cfg(feature = "server")]
 mod process;
 #[cfg(feature = "server")]
 mod server;
 
 #[cfg(feature = "server")]
 pub use self::bee::{Effect, Endpoint, FakeBee, Fault, Stamp};
+#[cfg(feature = "server")]
+pub use self::old::OldServer;
 #[cfg(feature = "server")]
 pub use self::server::Server;
