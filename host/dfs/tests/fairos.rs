@@ -2,6 +2,12 @@
 //!
 //! The server is one program for all tests, so each test has users of its own. Where the server is not built the tests
 //! are left out, and that is said.
+//!
+//! The tests under `old::` do the same on a server that speaks the older dialect. That one is a stand-in of our own,
+//! as [`OldServer`] says, so they are always run.
+
+#[path = "fairos/old.rs"]
+mod old;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -13,26 +19,40 @@ use libtest_mimic::{Arguments, Trial};
 use sovr_dfs::fairos::{FairosDfs, Password, Settings};
 use sovr_dfs::testsuite::{self, Fixture};
 use sovr_dfs::{Dfs, UserName};
-use sovr_test_fairos::{Server, program};
+use sovr_test_fairos::{OldServer, Server, program};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Users of one test, on a server that has others.
+/// Users of one test, on a server that may have others.
 struct Users {
-    server: Server,
+    server: AnyServer,
     tag: String,
     locks: TempDir,
     signed_up: Mutex<HashMap<String, ()>>,
 }
 
+enum AnyServer {
+    New(Server),
+    Old(OldServer),
+}
+
+impl AnyServer {
+    fn url(&self) -> &str {
+        match self {
+            AnyServer::New(server) => server.url(),
+            AnyServer::Old(server) => server.url(),
+        }
+    }
+}
+
 impl Users {
-    fn new() -> Users {
+    fn on(server: AnyServer) -> Users {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Users {
-            server: Server::dev(),
+            server,
             tag: format!("{}-{number}", std::process::id()),
             locks: tempfile::tempdir().unwrap(),
             signed_up: Mutex::default(),
@@ -43,19 +63,22 @@ impl Users {
         format!("{name}-{}", self.tag).parse().unwrap()
     }
 
-    fn session(&self, name: &str, password: &str) -> FairosDfs {
-        let settings = Settings {
+    fn settings(&self, name: &str, password: Option<&str>) -> Settings {
+        Settings {
             server: self.server.url().parse().unwrap(),
             user: self.name(name),
-            password: Some(Password::new(password.to_owned())),
+            password: password.map(|password| Password::new(password.to_owned())),
             login: None,
             allow_plain_http: false,
-        };
+        }
+    }
+
+    fn session(&self, settings: Settings) -> FairosDfs {
         FairosDfs::new(settings, self.locks.path()).unwrap()
     }
 
     async fn fairos(&self, name: &str) -> FairosDfs {
-        let dfs = self.session(name, PASSWORD);
+        let dfs = self.session(self.settings(name, Some(PASSWORD)));
         let mut signed_up = self.signed_up.lock().await;
         if signed_up.insert(name.to_owned(), ()).is_none() {
             dfs.signup(None).await.unwrap();
@@ -81,12 +104,14 @@ fn main() -> ExitCode {
     let server = (missing.is_none() && !arguments.list).then(Server::dev);
     let trials = testsuite::CASES.iter().map(|case| {
         let run = move || {
-            tokio::runtime::Runtime::new()?.block_on(testsuite::run(case, &Users::new()));
+            let users = Users::on(AnyServer::New(Server::dev()));
+            tokio::runtime::Runtime::new()?.block_on(testsuite::run(case, &users));
             Ok(())
         };
         Trial::test(*case, run).with_ignored_flag(missing.is_some())
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let trials = trials.chain(old::trials()).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
     drop(server);
     conclusion.exit_code()
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sovr_capability::Untrusted;
 use zeroize::Zeroizing;
 
+use super::dialect::{Dialect, snake};
 use crate::UserName;
 
 /// A text that is never displayed, and overwritten when it is dropped. Copies that the HTTP client makes of a request
@@ -64,7 +65,8 @@ impl Mnemonic {
 }
 
 /// What a server gave for a password: it proves who the user is for a day at most, and until logout or the server's
-/// restart.
+/// restart. An older server's (up to v0.8) is a cookie and begins with its name; the newer ones' is a token. On an
+/// older server it does not do alone: the password goes with each pod.
 #[derive(Debug, Clone)]
 pub struct Login(pub(super) Secret);
 
@@ -77,6 +79,15 @@ impl Login {
     /// The proof, to be kept where only its user can read it.
     pub fn reveal(&self) -> &str {
         self.0.reveal()
+    }
+
+    /// What the server that gave it understands.
+    pub(super) fn dialect(&self) -> Dialect {
+        if self.0.reveal().starts_with(snake::COOKIE) {
+            Dialect::Snake
+        } else {
+            Dialect::Camel
+        }
     }
 }
 
@@ -154,6 +165,18 @@ pub enum AccountError {
         "the storage server {host} does not know the login of the user `{user}` any more: log in again"
     )]
     LoginEnded {
+        /// The name.
+        user: UserName,
+        /// The server.
+        host: String,
+    },
+
+    /// An older server wants the password with each pod, and there is none.
+    #[error(
+        "the storage server {host} is an older one, which opens pods only with the password: give the password of the \
+         user `{user}`, a login does not do"
+    )]
+    PasswordNeeded {
         /// The name.
         user: UserName,
         /// The server.

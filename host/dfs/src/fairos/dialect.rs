@@ -1,12 +1,68 @@
-//! What FairOS-dfs v0.9 to v0.10.1 says: answers in camelCase, and the meaning of its error messages.
+//! What FairOS-dfs says: its answers, and the meaning of its error messages.
 //!
-//! A status says little there: most failures are 500. The text after the last `: ` of the message says what is wrong,
-//! so that is matched; a message that is not known means nothing but failure.
+//! There are two dialects, and no release speaks both. This module knows the newer one (v0.9.5 to v0.10.1), in which
+//! the rest of the client speaks too; [`snake`] translates it into the older one and back.
+//!
+//! A status says little: most failures are 500. The text after the last `: ` of the message says what is wrong, so
+//! that is matched; a message that is not known means nothing but failure.
 
+pub(super) mod snake;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sovr_capability::Untrusted;
 
-use super::account::Secret;
+use super::account::{Password, Secret};
+
+/// What a server understands. Which one it is follows from what it answers to a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Names such as `podName`, a token, and calls that need no login.
+    Camel,
+    /// Names such as `pod_name`, a cookie, the password with each pod, and fewer calls.
+    Snake,
+}
+
+impl Dialect {
+    /// Whether the server has what came with the newer dialect: to rename, to copy a pod, and to read what is shared
+    /// without receiving it.
+    pub(super) fn is_full(self) -> bool {
+        self == Dialect::Camel
+    }
+
+    /// A field of a form or of a query, by its newer name.
+    pub(super) fn field(self, name: &'static str) -> &'static str {
+        match self {
+            Dialect::Camel => name,
+            Dialect::Snake => snake::older(name),
+        }
+    }
+
+    /// What is sent with a call.
+    pub(super) fn body(self, path: &str, body: &Value, password: Option<&Password>) -> Value {
+        match self {
+            Dialect::Camel => body.clone(),
+            Dialect::Snake => snake::body(path, body, password),
+        }
+    }
+
+    /// What was answered.
+    pub(super) fn answer<T: DeserializeOwned>(self, body: &[u8]) -> serde_json::Result<T> {
+        match self {
+            Dialect::Camel => serde_json::from_slice(body),
+            Dialect::Snake => snake::answer(body),
+        }
+    }
+
+    /// What an error message means.
+    pub(super) fn refusal(self, status: u16, message: &str) -> Refusal {
+        match self {
+            Dialect::Camel => Refusal::of(status, message),
+            Dialect::Snake => snake::refusal(status, message),
+        }
+    }
+}
 
 /// Answer to sign-up and login.
 #[derive(Deserialize)]
@@ -28,9 +84,10 @@ pub(super) struct User {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pods {
-    #[serde(default, deserialize_with = "none_as_empty")]
+    // The older dialect has a list under the name of a pod's name.
+    #[serde(default, alias = "podName", deserialize_with = "none_as_empty")]
     pub(super) pods: Vec<String>,
-    #[serde(default, deserialize_with = "none_as_empty")]
+    #[serde(default, alias = "sharedPodName", deserialize_with = "none_as_empty")]
     pub(super) shared_pods: Vec<String>,
 }
 
@@ -97,14 +154,15 @@ pub(super) struct UploadedFile {
 impl Uploaded {
     /// What the server says went wrong in spite of a good status.
     pub(super) fn fault(&self) -> Option<Untrusted> {
-        const DONE: &str = "uploaded successfully";
+        // The second as releases of 2021 wrote it.
+        const DONE: [&str; 2] = ["uploaded successfully", "uploaded succesfully"];
         match self.responses.as_slice() {
-            [file] if file.message == DONE => None,
+            [file] if DONE.contains(&&*file.message) => None,
             [] => Some(Untrusted::new("nothing was uploaded")),
             files => files
                 .iter()
                 .map(|file| &file.message)
-                .find(|message| *message != DONE)
+                .find(|message| !DONE.contains(&message.as_str()))
                 .map(|message| Untrusted::new(message.as_str()))
                 .or_else(|| Some(Untrusted::new("several files were uploaded"))),
         }
@@ -143,6 +201,15 @@ pub(super) enum Refusal {
     Deleted,
     /// Not there, or not found in time: a feed without an answer.
     Missing,
+    /// The server has no such call. Nothing was done.
+    NoSuchCall,
+    /// The server looked for a name of the older dialect. Nothing was done.
+    OlderDialect,
+    /// The pod must be opened first. Nothing was done.
+    PodNotOpen,
+    PodOpen,
+    /// The login does not do without the password. Nothing was done.
+    PasswordNeeded,
     Unknown,
 }
 
@@ -171,6 +238,9 @@ impl Refusal {
             "deleted feed" => Refusal::Deleted,
             "Not Found" => Refusal::NeverShared,
             "feed does not exist or was not updated yet" => Refusal::Missing,
+            r#""user_name" argument missing"# | r#""user" argument missing"# => {
+                Refusal::OlderDialect
+            }
             _ if message.contains("joiner failed") => Refusal::NeverShared,
             // Other content than a record of a share.
             _ if reason.starts_with("invalid character ")
@@ -236,6 +306,16 @@ mod tests {
                 Refusal::Missing,
             ),
             (500, "file upload: batch is overissued", Refusal::Unknown),
+            (
+                400,
+                r#"user login: "user_name" argument missing"#,
+                Refusal::OlderDialect,
+            ),
+            (
+                400,
+                r#"user signup: "user" argument missing"#,
+                Refusal::OlderDialect,
+            ),
             (500, "", Refusal::Unknown),
         ] {
             assert_eq!(Refusal::of(status, message), expected, "{message}");

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect};
+use reqwest::header::COOKIE;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use sovr_capability::Untrusted;
 use tokio::io::{self, AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::account::{AccountError, Secret};
-use super::dialect::{Message, Refusal};
+use super::account::{AccountError, Login};
+use super::dialect::{Dialect, Message, Refusal};
 use crate::Error;
 
 /// Most bytes of an answer that is not a file. A directory of ten thousand files has about two million.
@@ -98,11 +99,11 @@ impl Fault {
                 "the postage stamp of the server must be renewed by who runs it"
             }
             Fault::Refused { status, .. } if status < 500 => {
-                "check the server's address and its version, which must be FairOS-dfs 0.9.5 or later"
+                "check the server's address and its version, which must be FairOS-dfs 0.8, or 0.9.5 or later"
             }
             Fault::Refused { .. } => "try again later; the server's log may say more",
             Fault::Nonsense(_) => {
-                "check that the address is that of a FairOS-dfs server, version 0.9.5 or later"
+                "check that the address is that of a FairOS-dfs server, version 0.8, or 0.9.5 or later"
             }
         };
         Error::Storage {
@@ -204,11 +205,14 @@ impl Http {
         &self,
         method: Method,
         path: &str,
-        token: Option<&Secret>,
+        login: Option<&Login>,
     ) -> RequestBuilder {
         let request = self.client.request(method, format!("{}/{path}", self.base));
-        match token {
-            Some(token) => request.bearer_auth(token.reveal()),
+        match login {
+            Some(login) if login.dialect() == Dialect::Snake => {
+                request.header(COOKIE, login.reveal())
+            }
+            Some(login) => request.bearer_auth(login.reveal()),
             None => request,
         }
     }
@@ -223,12 +227,12 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// Sends a request and gives the head of a good answer.
-pub(super) async fn send(request: RequestBuilder) -> Result<Response, Fault> {
-    judge(request.send().await.map_err(broken)?).await
+pub(super) async fn send(request: RequestBuilder, dialect: Dialect) -> Result<Response, Fault> {
+    judge(request.send().await.map_err(broken)?, dialect).await
 }
 
 /// The answer, if it is a good one.
-pub(super) async fn judge(response: Response) -> Result<Response, Fault> {
+pub(super) async fn judge(response: Response, dialect: Dialect) -> Result<Response, Fault> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -240,21 +244,32 @@ pub(super) async fn judge(response: Response) -> Result<Response, Fault> {
         )));
     }
     let body = bounded(response).await?;
-    let message = match serde_json::from_slice::<Message>(&body) {
-        Ok(Message { message }) => message,
-        Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
+    let (refusal, message) = match serde_json::from_slice::<Message>(&body) {
+        Ok(Message { message }) => (dialect.refusal(status.as_u16(), &message), message),
+        Err(_) => {
+            let message = String::from_utf8_lossy(&body).trim().to_owned();
+            // What a handler refuses is JSON; this is the router's word.
+            let refusal = match status {
+                StatusCode::NOT_FOUND => Refusal::NoSuchCall,
+                _ => dialect.refusal(status.as_u16(), &message),
+            };
+            (refusal, message)
+        }
     };
     Err(Fault::Refused {
         status: status.as_u16(),
-        refusal: Refusal::of(status.as_u16(), &message),
+        refusal,
         message: Untrusted::new(message),
     })
 }
 
 /// The object that an answer holds.
-pub(super) async fn object<T: DeserializeOwned>(response: Response) -> Result<T, Fault> {
+pub(super) async fn object<T: DeserializeOwned>(
+    response: Response,
+    dialect: Dialect,
+) -> Result<T, Fault> {
     let body = bounded(response).await?;
-    serde_json::from_slice(&body).map_err(|error| {
+    dialect.answer(&body).map_err(|error| {
         // The values are a stranger's, and may be secret: say where, not what.
         Fault::Nonsense(format!(
             "the server's answer is not what it should be (at line {}, column {})",

@@ -1,4 +1,5 @@
-//! Pods on Swarm, through a FairOS-dfs server (v0.9.5 to v0.10.1).
+//! Pods on Swarm, through a FairOS-dfs server: v0.9.5 to v0.10.1, or v0.7 to v0.8.2-rc9, which the original Sovr's
+//! users run and which speaks an older dialect ([`dialect`]).
 //!
 //! The server is a thin layer over a network of chunks: it answers most failures alike, loses files that are written
 //! at the same time, lists from memory what another session has changed since, and deletes a file before it stores
@@ -16,19 +17,27 @@
 //! owner once wrote, for which a digest is needed: a server that lacks the last few bytes of a file can put a message
 //! of the same length in their place.
 //!
+//! Servers of the older dialect do less, and what is missing is made up for: a file gets its name by being stored again
+//! ([`upload`]), a pod is copied file by file through this client, a shared pod is on the user's list while it is read
+//! ([`loan`]), and a pod's reference is kept, as the server gives another each time ([`received`]). What cannot be made
+//! up for: reading without an account, or by a login without the password; reading a shared pod whose name the user
+//! has given another; and that the reference of a deleted pod stays dead, as a later pod can get its key. The client
+//! was tested on a stand-in for those servers, not on a real one: none can be built any more.
+//!
 //! Rejected: a login for reading what is shared (the server reads it out to anybody), and the server's own way to
 //! receive a pod (it takes no name of more than one character).
 
 mod account;
 mod dialect;
 mod http;
+mod loan;
 mod lock;
 mod received;
 mod session;
 mod tree;
 mod upload;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,9 +54,10 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 pub use self::account::{Account, AccountError, Login, Mnemonic, Password, Settings, SignedUp};
 use self::dialect::{PodStat, Pods, ReceiveInfo, Refusal, Shared};
 use self::http::{Download, Fault, Http, WHOLE_POD};
+use self::loan::{List, Loan};
 use self::lock::{Held, Locks, Mark, Mode};
 use self::received::Received;
-use self::session::{Call, Session};
+use self::session::{CLOSE, Call, Session};
 use self::tree::{GONE, SWAP, Tree, View, stored_path};
 use crate::{
     Access, Address, Dfs, DfsPath, Entry, Error, Kind, OpenFile, Place, Pod, PodName, Reference,
@@ -96,6 +106,21 @@ struct Memory {
 struct Reading {
     _held: Held,
     _seen: OwnedRwLockReadGuard<Seen>,
+}
+
+/// What keeps a place readable.
+struct Kept {
+    reading: Option<Reading>,
+    loan: Option<Loan>,
+}
+
+impl Kept {
+    async fn end(self) {
+        drop(self.reading);
+        if let Some(loan) = self.loan {
+            loan.end().await;
+        }
+    }
 }
 
 /// What a name stands for.
@@ -311,7 +336,7 @@ impl Inner {
         let mut seen = state.write_owned().await;
         if !good(&seen) {
             if seen.0.is_some() {
-                let close = Call::post("v1/pod/close", json!({ "podName": pod.as_str() }));
+                let close = Call::post(CLOSE, json!({ "podName": pod.as_str() }));
                 match self.session.tell(close).await {
                     // It may be gone, or be closed already.
                     Ok(()) | Err(Fault::Refused { .. }) => {}
@@ -403,30 +428,44 @@ impl Inner {
     }
 
     /// Where the server is asked for a place, and what keeps it meanwhile.
-    async fn view(&self, place: &Place) -> Result<(View, Option<Reading>), Error> {
-        match place {
-            Place::Shared(reference) => Ok((View::Shared(*reference), None)),
+    async fn view(self: &Arc<Self>, place: &Place, list: List) -> Result<(View, Kept), Error> {
+        let reference = match place {
+            Place::Shared(reference) => *reference,
             Place::Pod(pod) => match self.known(pod).await? {
-                Known::Received(reference) => Ok((View::Shared(reference), None)),
+                Known::Received(reference) => reference,
                 Known::Own | Known::Listed => {
-                    let reading = self.reading(pod).await?;
-                    Ok((View::Named(pod.clone()), Some(reading)))
+                    let kept = Kept {
+                        reading: Some(self.reading(pod).await?),
+                        loan: None,
+                    };
+                    return Ok((View::Named(pod.clone()), kept));
                 }
             },
+        };
+        let dialect = self.session.dialect().await;
+        let dialect = dialect.map_err(|fault| fault.into_error(format!("read {place}")))?;
+        if !dialect.is_full() {
+            return self.borrow(&reference, list).await;
         }
+        let kept = Kept {
+            reading: None,
+            loan: None,
+        };
+        Ok((View::Shared(reference), kept))
     }
 
     /// Runs `look` on a place. A pod that was the user's own a moment ago and is not any more is looked for again.
     async fn look<'a, T>(
-        &self,
+        self: &Arc<Self>,
         place: &'a Place,
+        list: List,
         look: impl Fn(Tree) -> BoxFuture<'a, Result<T, Error>> + Send + Sync,
     ) -> Result<T, Error> {
         let mut again = true;
         loop {
-            let (view, reading) = self.view(place).await?;
+            let (view, kept) = self.view(place, list).await?;
             let result = look(self.tree(view)).await;
-            drop(reading);
+            kept.end().await;
             if let (Err(Error::NoSuchPod { .. }), Place::Pod(pod)) = (&result, place) {
                 self.set_own(pod, false);
                 if std::mem::take(&mut again) {
@@ -470,11 +509,12 @@ impl Inner {
         change: impl FnOnce(&mut Received),
     ) -> Result<(), Error> {
         let pod: PodName = received::POD.parse()?;
-        let mut list = if self.listed().await?.pods.iter().any(|p| p == received::POD) {
-            self.received().await?
-        } else {
-            self.make_pod(&pod).await?;
-            Received::default()
+        let mut list = match self.kept_list().await? {
+            Some(list) => list,
+            None => {
+                self.make_pod(&pod).await?;
+                Received::default()
+            }
         };
         change(&mut list);
         let json = list.to_json();
@@ -552,7 +592,20 @@ impl Inner {
     }
 
     /// Whose pod a reference stands for, if it can still be read.
-    async fn info(&self, reference: &Reference) -> Result<ShareInfo, Error> {
+    async fn info(self: &Arc<Self>, reference: &Reference, list: List) -> Result<ShareInfo, Error> {
+        let info = self.record(reference).await?;
+        // The record outlives its pod.
+        let place = Place::Shared(*reference);
+        let look = |tree: Tree| async move { tree.directory(&DfsPath::root()).await }.boxed();
+        match self.look(&place, list, look).await {
+            // Whether it can be read is not to be had.
+            Ok(_) | Err(Error::Unsupported { .. }) => Ok(info),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was recorded when a pod was shared.
+    async fn record(&self, reference: &Reference) -> Result<ShareInfo, Error> {
         let attempted = || format!("look up what is shared as {reference}");
         let text = reference.to_string();
         let info: ReceiveInfo = self
@@ -576,16 +629,11 @@ impl Inner {
                 .into_error(attempted())),
             }
         };
-        let info = ShareInfo {
+        Ok(ShareInfo {
             pod_name: Untrusted::new(info.pod_name),
             pod_address: address(&info.pod_address)?,
             user_address: address(&info.user_address)?,
-        };
-        // The record outlives its pod.
-        self.tree(View::Shared(*reference))
-            .directory(&DfsPath::root())
-            .await?;
-        Ok(info)
+        })
     }
 
     async fn address_of(&self, pod: &str) -> Result<Option<Address>, Error> {
@@ -596,7 +644,8 @@ impl Inner {
         match stat {
             Ok(stat) => {
                 let mut bytes = [0; 20];
-                let done = hex::decode_to_slice(&stat.address, &mut bytes);
+                let digits = stat.address.strip_prefix("0x").unwrap_or(&stat.address);
+                let done = hex::decode_to_slice(digits, &mut bytes);
                 Ok(done.is_ok().then_some(Address(bytes)))
             }
             Err(fault) if fault.refusal() == Some(Refusal::NoSuchPod) => Ok(None),
@@ -620,9 +669,60 @@ impl Inner {
         Ok(None)
     }
 
+    async fn share(&self, pod: &PodName) -> Result<Reference, Error> {
+        let call = Call::post("v1/pod/share", json!({ "podName": pod.as_str() }));
+        let shared: Result<Shared, Fault> = self.session.ask(call).await;
+        let shared = shared.map_err(|fault| match fault.refusal() {
+            Some(Refusal::NoSuchPod) => self.no_such_pod(pod),
+            _ => fault.into_error(format!("share the pod `{pod}`")),
+        })?;
+        shared.pod_sharing_reference.parse().map_err(|_| {
+            Fault::Nonsense("the server gave something else than a reference".to_owned())
+                .into_error(format!("share the pod `{pod}`"))
+        })
+    }
+
+    /// Shares a pod on a server that gives another reference each time: the first is kept.
+    async fn share_once(self: &Arc<Self>, pod: &PodName) -> Result<Reference, Error> {
+        let _list = self.hold(LIST, Mode::Write).await?;
+        if let Some(reference) = self.kept_list().await?.and_then(|list| list.shared(pod)) {
+            return Ok(reference);
+        }
+        let reference = self.share(pod).await?;
+        self.change_received(|list| list.set_shared(pod, Some(&reference)))
+            .await?;
+        Ok(reference)
+    }
+
+    /// Forgets what a pod was shared as, where that is kept: the next pod of the name is another one. The caller holds
+    /// the list of pods.
+    async fn forget_share(self: &Arc<Self>, pod: &PodName) -> Result<(), Error> {
+        let dialect = self.session.dialect().await;
+        let dialect =
+            dialect.map_err(|fault| fault.into_error(format!("delete the pod `{pod}`")))?;
+        if dialect.is_full() {
+            return Ok(());
+        }
+        match self.kept_list().await? {
+            Some(list) if list.shared(pod).is_some() => {
+                self.change_received(|list| list.set_shared(pod, None))
+                    .await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The list in the user's own pod, if there is one.
+    async fn kept_list(&self) -> Result<Option<Received>, Error> {
+        if self.listed().await?.pods.iter().any(|p| p == received::POD) {
+            return Ok(Some(self.received().await?));
+        }
+        Ok(None)
+    }
+
     async fn receive(self: Arc<Self>, reference: Reference, name: PodName) -> Result<Pod, Error> {
         let _list = self.hold(LIST, Mode::Write).await?;
-        let info = self.info(&reference).await?;
+        let info = self.info(&reference, List::Held).await?;
         let catalogue = self.catalogue().await?;
         let received = |name| Pod {
             name,
@@ -655,7 +755,7 @@ impl Inner {
     async fn fork(self: Arc<Self>, from: Place, name: PodName) -> Result<(), Error> {
         let _list = self.hold(LIST, Mode::Write).await?;
         let look = |tree: Tree| async move { tree.directory(&DfsPath::root()).await }.boxed();
-        self.look(&from, look).await?;
+        self.look(&from, List::Held, look).await?;
         self.free(&name).await?;
         let mut tries = TRIES;
         loop {
@@ -686,7 +786,7 @@ impl Inner {
     async fn fork_once(self: &Arc<Self>, from: &Place, name: &PodName) -> Result<bool, Error> {
         let _held = self.writing(name).await?;
         let look = |tree: Tree| self.clone().copy(tree, from, name).boxed();
-        self.look(from, look).await
+        self.look(from, List::Held, look).await
     }
 
     async fn copy(
@@ -696,12 +796,22 @@ impl Inner {
         name: &PodName,
     ) -> Result<bool, Error> {
         let before = tree.everything().await?;
+        let reason = || format!("copy {from} to the pod `{name}`");
+        let dialect = self.session.dialect().await;
+        if !dialect
+            .map_err(|fault| fault.into_error(reason()))?
+            .is_full()
+        {
+            self.copy_by_hand(&tree, &before, name).await?;
+            let copy = self.tree(View::Named(name.clone())).everything().await?;
+            return Ok(copy == before && copy == tree.everything().await?);
+        }
         let call = match &tree.view {
             View::Named(pod) => Call::post(
                 "v1/pod/fork",
                 json!({ "podName": pod.as_str(), "forkName": name.as_str() }),
             ),
-            View::Shared(reference) => Call::post(
+            View::Shared(reference) | View::Borrowed { reference, .. } => Call::post(
                 "v1/pod/fork-from-reference",
                 json!({ "forkName": name.as_str(), "podSharingReference": reference.to_string() }),
             ),
@@ -709,10 +819,35 @@ impl Inner {
         let forked = self.session.tell(call.within(WHOLE_POD)).await;
         forked.map_err(|fault| match fault.refusal() {
             Some(Refusal::PodExists) => self.not_made(fault, name),
-            _ => fault.into_error(format!("copy {from} to the pod `{name}`")),
+            _ => fault.into_error(reason()),
         })?;
         let copy = self.tree(View::Named(name.clone())).everything().await?;
         Ok(copy == before || copy == tree.everything().await?)
+    }
+
+    /// Copies what was listed, for a server that cannot. The caller has the new pod for itself.
+    async fn copy_by_hand(
+        &self,
+        from: &Tree,
+        all: &BTreeSet<(DfsPath, Option<u64>)>,
+        name: &PodName,
+    ) -> Result<(), Error> {
+        let new = Call::post("v1/pod/new", json!({ "podName": name.as_str() }));
+        let made = self.session.tell(new).await;
+        made.map_err(|fault| self.not_made(fault, name))?;
+        // A directory comes before what it holds.
+        for (path, size) in all {
+            if size.is_none() {
+                let body = json!({ "podName": name.as_str(), "dirPath": path.as_str() });
+                let made = self.session.tell(Call::post("v1/dir/mkdir", body)).await;
+                made.map_err(|fault| fault.into_error(format!("make `{path}` in pod `{name}`")))?;
+                continue;
+            }
+            let mut file = open(from, path).await?;
+            let stored = path.name().unwrap_or_default();
+            self.store(name, path, stored, &mut file.content).await?;
+        }
+        Ok(())
     }
 
     /// Gives what was copied in mid-replacement its name.
@@ -740,13 +875,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    async fn rename(&self, pod: &PodName, at: &DfsPath, from: &str, to: &str) -> Result<(), Error> {
-        let (from, to) = (stored_path(at, from), stored_path(at, to));
-        let body = json!({ "podName": pod.as_str(), "oldPath": from, "newPath": to });
-        let renamed = self.session.tell(Call::post("v1/file/rename", body)).await;
-        renamed.map_err(|fault| fault.into_error(format!("name a new file `{to}` in pod `{pod}`")))
     }
 
     async fn delete_file(&self, pod: &PodName, at: &DfsPath, name: &str) -> Result<(), Error> {
@@ -821,7 +949,8 @@ impl Inner {
         }
         let failed = |fault: Fault| fault.into_error(format!("remove `{path}` in pod `{pod}`"));
         let mut removed = path.as_str().to_owned();
-        if !parent.is_root() {
+        let full = self.session.dialect().await.map_err(&failed)?.is_full();
+        if full && !parent.is_root() {
             let mut random = [0; 8];
             getrandom::fill(&mut random).map_err(|error| unlockable(error.into()))?;
             removed = format!("/{GONE}{}", hex::encode(random));
@@ -951,18 +1080,18 @@ impl Dfs for FairosDfs {
 
     async fn list(&self, place: &Place, directory: &DfsPath) -> Result<Vec<Entry>, Error> {
         let look = |tree: Tree| async move { tree.directory(directory).await }.boxed();
-        let found = self.inner.look(place, look).await?.found;
+        let found = self.inner.look(place, List::Free, look).await?.found;
         Ok(found.into_iter().map(|found| found.entry).collect())
     }
 
     async fn stat(&self, place: &Place, path: &DfsPath) -> Result<Entry, Error> {
         let look = |tree: Tree| async move { tree.find(path).await }.boxed();
-        Ok(self.inner.look(place, look).await?.entry)
+        Ok(self.inner.look(place, List::Free, look).await?.entry)
     }
 
     async fn read(&self, place: &Place, file: &DfsPath) -> Result<OpenFile, Error> {
         let look = |tree: Tree| async move { open(&tree, file).await }.boxed();
-        self.inner.look(place, look).await
+        self.inner.look(place, List::Free, look).await
     }
 
     async fn write(
@@ -989,17 +1118,17 @@ impl Dfs for FairosDfs {
 
     async fn share(&self, pod: &PodName) -> Result<Reference, Error> {
         self.inner.owned(pod, "shared").await?;
-        let _held = self.inner.hold(pod.as_str(), Mode::Read).await?;
-        let call = Call::post("v1/pod/share", json!({ "podName": pod.as_str() }));
-        let shared: Result<Shared, Fault> = self.inner.session.ask(call).await;
-        let shared = shared.map_err(|fault| match fault.refusal() {
-            Some(Refusal::NoSuchPod) => self.inner.no_such_pod(pod),
-            _ => fault.into_error(format!("share the pod `{pod}`")),
-        })?;
-        shared.pod_sharing_reference.parse().map_err(|_| {
-            Fault::Nonsense("the server gave something else than a reference".to_owned())
-                .into_error(format!("share the pod `{pod}`"))
-        })
+        let inner = self.inner.clone();
+        let dialect = inner.session.dialect().await;
+        let full = dialect
+            .map_err(|fault| fault.into_error(format!("share the pod `{pod}`")))?
+            .is_full();
+        if full {
+            let _held = inner.hold(pod.as_str(), Mode::Read).await?;
+            return inner.share(pod).await;
+        }
+        let pod = pod.clone();
+        to_the_end(async move { inner.share_once(&pod).await }).await
     }
 
     async fn unshare(&self, pod: &PodName) -> Result<(), Error> {
@@ -1013,7 +1142,7 @@ impl Dfs for FairosDfs {
     }
 
     async fn share_info(&self, reference: &Reference) -> Result<ShareInfo, Error> {
-        self.inner.info(reference).await
+        self.inner.info(reference, List::Free).await
     }
 
     async fn receive(&self, reference: &Reference, name: &PodName) -> Result<Pod, Error> {
@@ -1030,7 +1159,11 @@ impl Dfs for FairosDfs {
             let _list = inner.hold(LIST, Mode::Write).await?;
             inner.set_own(&pod, false);
             match inner.known(&pod).await? {
-                Known::Own | Known::Listed => inner.drop_pod(&pod).await,
+                Known::Own => {
+                    inner.forget_share(&pod).await?;
+                    inner.drop_pod(&pod).await
+                }
+                Known::Listed => inner.drop_pod(&pod).await,
                 Known::Received(_) => inner.change_received(|list| list.remove(&pod)).await,
             }
         })

@@ -1,7 +1,8 @@
 //! The pods that a user received, by the names that the user gave them.
 //!
 //! The server's own list takes no name of more than one character, so this is a list of our own, a small file in a
-//! pod of the user's: it follows the user to other machines, and what it names is read by reference.
+//! pod of the user's: it follows the user to other machines, and what it names is read by reference. On servers of
+//! the older dialect it also holds the references of what the user shares: they would give another each time.
 
 use serde::{Deserialize, Serialize};
 use sovr_capability::Untrusted;
@@ -18,6 +19,8 @@ pub(super) const MAX: u64 = 4 << 20;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Received {
     pods: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shared: Vec<Line>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +40,7 @@ impl Received {
                 error.column()
             )
         })?;
-        for line in &list.pods {
+        for line in list.pods.iter().chain(&list.shared) {
             if line.name.parse::<PodName>().is_err() || line.reference.parse::<Reference>().is_err()
             {
                 return Err(format!(
@@ -66,6 +69,20 @@ impl Received {
         });
     }
 
+    /// What a pod of the user's was shared as.
+    pub(super) fn shared(&self, name: &PodName) -> Option<Reference> {
+        let line = self.shared.iter().find(|line| line.name == name.as_str())?;
+        line.reference.parse().ok()
+    }
+
+    pub(super) fn set_shared(&mut self, name: &PodName, reference: Option<&Reference>) {
+        self.shared.retain(|line| line.name != name.as_str());
+        self.shared.extend(reference.map(|reference| Line {
+            name: name.to_string(),
+            reference: reference.to_string(),
+        }));
+    }
+
     pub(super) fn remove(&mut self, name: &PodName) {
         self.pods.retain(|line| line.name != name.as_str());
     }
@@ -82,12 +99,24 @@ mod tests {
         let mut list = Received::default();
         list.add(&name, &reference);
         let again = Received::from_json(&list.to_json()).unwrap();
-        assert_eq!(again.pods().collect::<Vec<_>>(), [(name, reference)]);
+        assert_eq!(
+            again.pods().collect::<Vec<_>>(),
+            [(name.clone(), reference)]
+        );
+        assert_eq!(again.shared(&name), None);
+        list.set_shared(&name, Some(&Reference::from_bytes([8; 32])));
+        list.set_shared(&name, Some(&reference));
+        let mut again = Received::from_json(&list.to_json()).unwrap();
+        assert_eq!(again.shared(&name), Some(reference));
+        assert_eq!(again.pods().count(), 1);
+        again.set_shared(&name, None);
+        assert_eq!(again.shared(&name), None);
         for spoilt in [
             "",
             "[]",
             r#"{"pods":[{"name":"../x","reference":"00"}]}"#,
             r#"{"pods":[{"name":"a","reference":"00"}]}"#,
+            r#"{"pods":[],"shared":[{"name":"a","reference":"00"}]}"#,
         ] {
             assert!(Received::from_json(spoilt.as_bytes()).is_err(), "{spoilt}");
         }

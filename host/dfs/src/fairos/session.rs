@@ -1,31 +1,60 @@
 //! A login, made when it is first needed and again when the server has forgotten it, and calls under it.
 //!
 //! The server keeps logins in memory for an hour. What it says then is said before it does anything, so such a call
-//! is made again whatever it is; other failures are tried again only where nothing can have changed.
+//! is made again whatever it is; other failures are tried again only where nothing can have changed. An older server
+//! wants a pod opened before anything else, and forgets that with the login; it says so before it does anything, too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sovr_capability::Untrusted;
 use tokio::sync::Mutex;
 
-use super::account::{Account, AccountError, Login, Mnemonic, Password, Secret, SignedUp};
-use super::dialect::{Done, Entered, Refusal, User};
+use super::account::{Account, AccountError, Login, Mnemonic, Password, SignedUp};
+use super::dialect::{Dialect, Done, Entered, Refusal, User, snake};
 use super::http::{self, Fault, Http, ORDINARY};
 use crate::UserName;
 
 /// Pauses before a call that only looks is made again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
+/// How a session begins.
+#[derive(Clone, Copy)]
+enum Entrance {
+    Login,
+    SignUp,
+}
+
+impl Entrance {
+    /// The call of the newer dialect. Some releases have it in the older one, too.
+    fn newer(self) -> &'static str {
+        match self {
+            Entrance::Login => "v2/user/login",
+            Entrance::SignUp => "v2/user/signup",
+        }
+    }
+
+    /// The call of the older dialect.
+    fn older(self) -> &'static str {
+        match self {
+            Entrance::Login => "v1/user/login",
+            Entrance::SignUp => "v1/user/signup",
+        }
+    }
+}
+
+/// Not to be opened for.
+pub(super) const CLOSE: &str = "v1/pod/close";
+
 pub(super) struct Session {
     pub(super) http: Http,
     user: UserName,
     /// None where a login has to do, or for a session without an account.
     password: Option<Password>,
-    token: Mutex<Option<Arc<Secret>>>,
+    login: Mutex<Option<Arc<Login>>>,
 }
 
 /// A call to the server.
@@ -35,6 +64,7 @@ pub(super) struct Call<'a> {
     query: Vec<(&'static str, &'a str)>,
     body: Option<Value>,
     login: bool,
+    again: bool,
     limit: Duration,
 }
 
@@ -47,6 +77,7 @@ impl<'a> Call<'a> {
             query: Vec::new(),
             body: None,
             login: true,
+            again: true,
             limit: ORDINARY,
         }
     }
@@ -55,6 +86,7 @@ impl<'a> Call<'a> {
         Call {
             method: Method::POST,
             body: Some(body),
+            again: false,
             ..Call::get(path)
         }
     }
@@ -77,9 +109,24 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Not again by itself, because it changes something.
+    pub(super) fn once(mut self) -> Call<'a> {
+        self.again = false;
+        self
+    }
+
     pub(super) fn within(mut self, limit: Duration) -> Call<'a> {
         self.limit = limit;
         self
+    }
+
+    /// The pod that it is about, by its name on the server.
+    fn pod(&self) -> Option<&str> {
+        let of_query = self.query.iter().find(|(key, _)| *key == "podName");
+        of_query.map(|(_, name)| *name).or_else(|| {
+            let name = self.body.as_ref()?.get("podName")?;
+            name.as_str()
+        })
     }
 }
 
@@ -94,7 +141,7 @@ impl Session {
             http,
             user,
             password,
-            token: Mutex::new(login.map(|Login(token)| Arc::new(token))),
+            login: Mutex::new(login.map(Arc::new)),
         }
     }
 
@@ -103,38 +150,87 @@ impl Session {
     }
 
     /// The proof of login, made now if there is none or if there is only `stale`.
-    pub(super) async fn token(&self, stale: Option<&Arc<Secret>>) -> Result<Arc<Secret>, Fault> {
-        let mut token = self.token.lock().await;
-        if let Some(current) = &*token
+    pub(super) async fn login(&self, stale: Option<&Arc<Login>>) -> Result<Arc<Login>, Fault> {
+        let mut login = self.login.lock().await;
+        if let Some(current) = &*login
             && stale.is_none_or(|stale| !Arc::ptr_eq(stale, current))
         {
             return Ok(current.clone());
         }
-        let ended = token.take().is_some();
-        if ended && self.password.is_none() {
+        let ended = login.take();
+        if ended.is_some() && self.password.is_none() {
             return Err(Fault::Account(AccountError::LoginEnded {
                 user: self.user.clone(),
                 host: self.http.host().to_owned(),
             }));
         }
-        let fresh = Arc::new(self.enter("v2/user/login", None).await?.1);
-        *token = Some(fresh.clone());
+        let fresh = Arc::new(self.enter(Entrance::Login, None).await?.1);
+        *login = Some(fresh.clone());
         Ok(fresh)
+    }
+
+    /// What the server understands, so far as it matters to somebody without an account.
+    pub(super) async fn dialect(&self) -> Result<Dialect, Fault> {
+        if let Some(login) = &*self.login.lock().await {
+            return Ok(login.dialect());
+        }
+        if self.password.is_none() {
+            return Ok(Dialect::Camel);
+        }
+        // Reading what is shared needs no login where there is such a call. Without its parameters it is refused.
+        match self.send(&Call::get("public-dir"), None).await {
+            Err(fault) if fault.refusal() == Some(Refusal::NoSuchCall) => {
+                Ok(self.login(None).await?.dialect())
+            }
+            Err(fault @ Fault::Connection(_)) => Err(fault),
+            _ => Ok(Dialect::Camel),
+        }
     }
 
     /// Logs in with the password, also where a login holds.
     pub(super) async fn log_in(&self) -> Result<Login, Fault> {
-        let mut token = self.token.lock().await;
-        let fresh = self.enter("v2/user/login", None).await?.1;
-        *token = Some(Arc::new(fresh.clone()));
-        Ok(Login(fresh))
+        let mut login = self.login.lock().await;
+        let fresh = self.enter(Entrance::Login, None).await?.1;
+        *login = Some(Arc::new(fresh.clone()));
+        Ok(fresh)
     }
 
+    /// Begins a session in the dialect that the server answers in.
     async fn enter(
         &self,
-        path: &'static str,
+        entrance: Entrance,
         mnemonic: Option<&Mnemonic>,
-    ) -> Result<(Entered, Secret), Fault> {
+    ) -> Result<(Entered, Login), Fault> {
+        let enter = |path, dialect| self.enter_by(path, dialect, mnemonic);
+        let newer = enter(entrance.newer(), Dialect::Camel).await;
+        let refusal = newer.as_ref().err().and_then(Fault::refusal);
+        let entered = match refusal {
+            Some(Refusal::NoSuchCall) => enter(entrance.older(), Dialect::Snake).await,
+            Some(Refusal::OlderDialect) => {
+                match enter(entrance.older(), Dialect::Snake).await {
+                    // A user of the name registry, whom the older call does not know.
+                    Err(fault)
+                        if matches!(
+                            fault.refusal(),
+                            Some(Refusal::NoSuchUser | Refusal::NoSuchCall)
+                        ) =>
+                    {
+                        enter(entrance.newer(), Dialect::Snake).await
+                    }
+                    entered => entered,
+                }
+            }
+            _ => newer,
+        };
+        entered.map_err(|fault| self.refused(fault))
+    }
+
+    async fn enter_by(
+        &self,
+        path: &'static str,
+        dialect: Dialect,
+        mnemonic: Option<&Mnemonic>,
+    ) -> Result<(Entered, Login), Fault> {
         let Some(password) = &self.password else {
             return Err(Fault::Account(AccountError::LoginNeeded {
                 attempted: "do this".to_owned(),
@@ -144,28 +240,32 @@ impl Session {
         if let Some(mnemonic) = mnemonic {
             body["mnemonic"] = Value::from(mnemonic.0.reveal());
         }
+        let body = dialect.body(path, &body, None);
         // A sign-up waits for the name registry's blocks.
         let request = self.http.request(Method::POST, path, None).json(&body);
         let response = request.timeout(http::STORING).send().await;
         let response = response.map_err(http::broken)?;
         if response.status() == StatusCode::PAYMENT_REQUIRED {
-            let unpaid: Entered = http::object(response).await?;
+            let unpaid: Entered = http::object(response, dialect).await?;
             return Err(Fault::Account(AccountError::Unfunded {
                 user: self.user.clone(),
                 address: Untrusted::new(unpaid.address).escaped(),
                 mnemonic: unpaid.mnemonic.map(Mnemonic),
             }));
         }
-        let mut entered: Entered = match http::judge(response).await {
-            Ok(response) => http::object(response).await?,
-            Err(fault) => return Err(self.refused(fault)),
+        let response = http::judge(response, dialect).await?;
+        let cookie = snake::login(response.headers());
+        let mut entered: Entered = http::object(response, dialect).await?;
+        let login = match dialect {
+            Dialect::Camel => entered.access_token.take().map(Login),
+            Dialect::Snake => cookie,
         };
-        let token = entered.access_token.take().ok_or_else(|| {
+        let login = login.ok_or_else(|| {
             Fault::Nonsense(
-                "the server gave no token; it may be older than FairOS-dfs 0.9.5".to_owned(),
+                "the server gave no token; it may be FairOS-dfs 0.9.0 to 0.9.4".to_owned(),
             )
         })?;
-        Ok((entered, token))
+        Ok((entered, login))
     }
 
     fn refused(&self, fault: Fault) -> Fault {
@@ -189,26 +289,26 @@ impl Session {
     }
 
     pub(super) async fn sign_up(&self, mnemonic: Option<&Mnemonic>) -> Result<SignedUp, Fault> {
-        let mut token = self.token.lock().await;
-        let (entered, fresh) = self.enter("v2/user/signup", mnemonic).await?;
-        *token = Some(Arc::new(fresh.clone()));
+        let mut login = self.login.lock().await;
+        let (entered, fresh) = self.enter(Entrance::SignUp, mnemonic).await?;
+        *login = Some(Arc::new(fresh.clone()));
         Ok(SignedUp {
             address: Untrusted::new(entered.address),
             mnemonic: entered.mnemonic.map(Mnemonic),
-            login: Login(fresh),
+            login: fresh,
         })
     }
 
     /// Ends the login, if there is one.
     pub(super) async fn log_out(&self) -> Result<(), Fault> {
-        let Some(token) = self.token.lock().await.take() else {
+        let Some(login) = self.login.lock().await.take() else {
             return Ok(());
         };
         let request = self
             .http
-            .request(Method::POST, "v1/user/logout", Some(&token))
+            .request(Method::POST, "v1/user/logout", Some(&login))
             .json(&json!({}));
-        match http::send(request.timeout(ORDINARY)).await {
+        match http::send(request.timeout(ORDINARY), login.dialect()).await {
             Ok(_) => Ok(()),
             Err(fault) if fault.refusal() == Some(Refusal::NotLoggedIn) => Ok(()),
             Err(fault) => Err(fault),
@@ -228,7 +328,7 @@ impl Session {
         let mut pauses = self.pauses(&call);
         loop {
             let answer = match self.once(&call).await {
-                Ok(response) => http::object(response).await,
+                Ok((response, dialect)) => http::object(response, dialect).await,
                 Err(fault) => Err(fault),
             };
             match answer {
@@ -255,47 +355,98 @@ impl Session {
                     Some(pause) => tokio::time::sleep(*pause).await,
                     None => return Err(fault),
                 },
-                answer => return answer,
+                answer => return answer.map(|(response, _)| response),
             }
         }
     }
 
     fn pauses(&self, call: &Call<'_>) -> std::slice::Iter<'static, Duration> {
-        if call.method == Method::GET && call.limit == ORDINARY {
+        if call.again && call.limit == ORDINARY {
             PAUSES.iter()
         } else {
             [].iter()
         }
     }
 
-    async fn once(&self, call: &Call<'_>) -> Result<Response, Fault> {
-        let send = async |token: Option<&Secret>| {
-            let mut request: RequestBuilder = self
-                .http
-                .request(call.method.clone(), call.path, token)
-                .query(&call.query);
-            if let Some(body) = &call.body {
-                request = request.json(body);
-            }
-            // The limit is for the head; what comes after is either small or watched by who reads it.
-            match tokio::time::timeout(call.limit, http::send(request)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Fault::Connection(format!(
-                    "the server did not answer within {} s",
-                    call.limit.as_secs()
-                ))),
-            }
-        };
+    async fn once(&self, call: &Call<'_>) -> Result<(Response, Dialect), Fault> {
         if !call.login {
-            return send(None).await;
+            let response = self.send(call, None).await;
+            return match response {
+                // An older server, which tells strangers nothing.
+                Err(fault) if fault.refusal() == Some(Refusal::NoSuchCall) => {
+                    Err(Fault::Account(AccountError::LoginNeeded {
+                        attempted: "do this".to_owned(),
+                    }))
+                }
+                response => Ok((response?, Dialect::Camel)),
+            };
         }
-        let token = self.token(None).await?;
-        match send(Some(&token)).await {
-            Err(fault) if fault.refusal() == Some(Refusal::NotLoggedIn) => {
-                let fresh = self.token(Some(&token)).await?;
-                send(Some(&fresh)).await
+        let mut login = self.login(None).await?;
+        let (mut entered, mut opened) = (false, false);
+        loop {
+            let fault = match self.send(call, Some(&login)).await {
+                Ok(response) => return Ok((response, login.dialect())),
+                Err(fault) => fault,
+            };
+            match (fault.refusal(), call.pod()) {
+                (Some(Refusal::NotLoggedIn), _) if !entered => {
+                    entered = true;
+                    login = self.login(Some(&login)).await?;
+                }
+                // Only in the older dialect.
+                (Some(Refusal::PodNotOpen), Some(pod)) if !opened && call.path != CLOSE => {
+                    opened = true;
+                    self.open_pod(pod, &login).await?;
+                }
+                (Some(Refusal::PasswordNeeded), _) => return Err(self.password_needed()),
+                _ => return Err(fault),
             }
-            answer => answer,
+        }
+    }
+
+    fn password_needed(&self) -> Fault {
+        Fault::Account(AccountError::PasswordNeeded {
+            user: self.user.clone(),
+            host: self.http.host().to_owned(),
+        })
+    }
+
+    async fn open_pod(&self, pod: &str, login: &Login) -> Result<(), Fault> {
+        let open = Call::post("v1/pod/open", json!({ "podName": pod }));
+        match self.send(&open, Some(login)).await {
+            Ok(_) => Ok(()),
+            // Somebody else was faster.
+            Err(fault) if fault.refusal() == Some(Refusal::PodOpen) => Ok(()),
+            Err(fault)
+                if self.password.is_none() && fault.refusal() == Some(Refusal::WrongPassword) =>
+            {
+                Err(self.password_needed())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>, login: Option<&Login>) -> Result<Response, Fault> {
+        let dialect = login.map_or(Dialect::Camel, Login::dialect);
+        let query: Vec<_> = call
+            .query
+            .iter()
+            .map(|(key, value)| (dialect.field(key), value))
+            .collect();
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.path, login)
+            .query(&query);
+        if let Some(body) = &call.body {
+            request = request.json(&dialect.body(call.path, body, self.password.as_ref()));
+        }
+        // The limit is for the head; what comes after is either small or watched by who reads it.
+        match tokio::time::timeout(call.limit, http::send(request, dialect)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::Connection(format!(
+                "the server did not answer within {} s",
+                call.limit.as_secs()
+            ))),
         }
     }
 }

@@ -49,6 +49,22 @@ pub(super) enum View {
     /// One of the user's own or received pods, by its name on the server.
     Named(PodName),
     Shared(Reference),
+    /// A shared pod that an older server has on the user's list for now.
+    Borrowed {
+        name: String,
+        reference: Reference,
+    },
+}
+
+impl View {
+    /// The name on the server, if it has one there.
+    fn name(&self) -> Result<&str, &Reference> {
+        match self {
+            View::Named(pod) => Ok(pod.as_str()),
+            View::Borrowed { name, .. } => Ok(name),
+            View::Shared(reference) => Err(reference),
+        }
+    }
 }
 
 pub(super) struct Tree {
@@ -142,6 +158,10 @@ impl Directory {
         self.stored.contains_key(name)
     }
 
+    pub(super) fn stored_names(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
+    }
+
     pub(super) fn stored_size(&self, name: &str) -> Option<u64> {
         self.stored.get(name).copied()
     }
@@ -151,17 +171,17 @@ impl Tree {
     pub(super) fn place(&self) -> Place {
         match &self.view {
             View::Named(pod) => Place::Pod(pod.clone()),
-            View::Shared(reference) => Place::Shared(*reference),
+            View::Shared(reference) | View::Borrowed { reference, .. } => Place::Shared(*reference),
         }
     }
 
     async fn ask(&self, path: &str) -> Result<Listing, Fault> {
-        match &self.view {
-            View::Named(pod) => {
-                let call = Call::get("v1/dir/ls").with("podName", pod.as_str());
+        match self.view.name() {
+            Ok(name) => {
+                let call = Call::get("v1/dir/ls").with("podName", name);
                 self.session.ask(call.with("dirPath", path)).await
             }
-            View::Shared(reference) => {
+            Err(reference) => {
                 let reference = reference.to_string();
                 let call = Call::get("public-dir").public();
                 self.session
@@ -250,11 +270,18 @@ impl Tree {
                 pod: pod.clone(),
                 user: user.clone(),
             },
-            (Some(Refusal::NeverShared | Refusal::Deleted), View::Shared(reference)) => {
-                Error::NoSuchShare {
-                    reference: *reference,
-                }
-            }
+            (
+                Some(Refusal::NeverShared | Refusal::Deleted),
+                View::Shared(reference) | View::Borrowed { reference, .. },
+            ) => Error::NoSuchShare {
+                reference: *reference,
+            },
+            (
+                Some(Refusal::NoSuchDirectory | Refusal::Missing | Refusal::NoSuchPod),
+                View::Borrowed { reference, .. },
+            ) if at.is_root() => Error::NoSuchShare {
+                reference: *reference,
+            },
             (Some(Refusal::Missing), View::Shared(reference)) if at.is_root() => {
                 Error::NoSuchShare {
                     reference: *reference,
@@ -313,12 +340,12 @@ impl Tree {
 
     /// The head of a file's content.
     pub(super) async fn open(&self, path: &str) -> Result<Response, Fault> {
-        match &self.view {
-            View::Named(pod) => {
-                let call = Call::get("v1/file/download").with("podName", pod.as_str());
+        match self.view.name() {
+            Ok(name) => {
+                let call = Call::get("v1/file/download").with("podName", name);
                 self.session.open(call.with("filePath", path)).await
             }
-            View::Shared(reference) => {
+            Err(reference) => {
                 let reference = reference.to_string();
                 let call = Call::get("public-file").public();
                 self.session

@@ -11,14 +11,16 @@ use bytes::Bytes;
 use futures::stream;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method};
+use serde_json::json;
 use tokio::io::{self, AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::dialect::{Refusal, Uploaded};
-use super::http::{self, Fault, STALL, STORING};
-use super::tree::{Directory, SWAP, View};
+use super::http::{self, Download, Fault, STALL, STORING};
+use super::session::Call;
+use super::tree::{Directory, SWAP, View, stored_path};
 use super::{Inner, ours, to_the_end};
 use crate::{DfsPath, Error, Kind, PodName};
 
@@ -79,8 +81,11 @@ impl Inner {
             }
             directory?
         };
-        let swap = takes(&before, pod, file, name)?;
-        let stored = match swap {
+        takes(&before, pod, file, name)?;
+        // Where only an interrupted replacement is there, that stays until the new one is. What was left out may be the
+        // one, or what is left of it.
+        let replaces = before.has_stored(name) || (before.left_out > 0 && before.find(name).is_none());
+        let stored = match replaces {
             true => format!("{SWAP}{name}"),
             false => name.to_owned(),
         };
@@ -89,10 +94,25 @@ impl Inner {
             .start(pod, &parent, &stored)
             .await
             .map_err(|fault| fault.into_error(attempted()))?;
+        self.pump(&mut sending, pod, file, content).await?;
+        let work = self
+            .clone()
+            .finish(sending, pod.clone(), file.clone(), stored);
+        to_the_end(work).await
+    }
+
+    /// Sends content, but not its end.
+    async fn pump(
+        &self,
+        sending: &mut Sending,
+        pod: &PodName,
+        file: &DfsPath,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<(), Error> {
         let mut buffer = vec![0; PIECE];
         loop {
             let now = match content.read(&mut buffer).await {
-                Ok(0) => break,
+                Ok(0) => return Ok(()),
                 Ok(now) => now,
                 Err(source) => {
                     return Err(Error::Content {
@@ -107,22 +127,60 @@ impl Inner {
             match timeout(STALL, sending.pieces.send(piece)).await {
                 Ok(Ok(())) => {}
                 // The server has answered before the end.
-                Ok(Err(_)) => break,
+                Ok(Err(_)) => return Ok(()),
                 Err(_) => {
                     let reason = format!("the server took nothing for {} s", STALL.as_secs());
-                    return Err(Fault::Connection(reason).into_error(attempted()));
+                    return Err(Fault::Connection(reason)
+                        .into_error(format!("write `{file}` in pod `{pod}`")));
                 }
             }
         }
-        let work = self
-            .clone()
-            .finish(sending, pod.clone(), file.clone(), stored);
-        to_the_end(work).await
+    }
+
+    /// Stores a file under a name that is free. The caller has the pod for itself.
+    pub(super) async fn store(
+        &self,
+        pod: &PodName,
+        file: &DfsPath,
+        stored: &str,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<(), Error> {
+        let parent = file.parent().unwrap_or_else(DfsPath::root);
+        let mut sending = self
+            .start(pod, &parent, stored)
+            .await
+            .map_err(|fault| fault.into_error(format!("write `{file}` in pod `{pod}`")))?;
+        self.pump(&mut sending, pod, file, content).await?;
+        self.end(&mut sending, pod, file, stored).await.map(|_| ())
+    }
+
+    /// Gives a file another name in its directory, where that is free. The caller has the pod for itself.
+    pub(super) async fn rename(
+        &self,
+        pod: &PodName,
+        at: &DfsPath,
+        from: &str,
+        to: &str,
+    ) -> Result<(), Error> {
+        let (older, newer) = (stored_path(at, from), stored_path(at, to));
+        let failed =
+            |fault: Fault| fault.into_error(format!("name a new file `{newer}` in pod `{pod}`"));
+        if self.session.dialect().await.map_err(failed)?.is_full() {
+            let body = json!({ "podName": pod.as_str(), "oldPath": older, "newPath": newer });
+            let renamed = self.session.tell(Call::post("v1/file/rename", body)).await;
+            return renamed.map_err(failed);
+        }
+        // An older server cannot: the file is stored once more, and both are there until that is done.
+        let head = self.tree(View::Named(pod.clone())).open(&older).await;
+        let mut content = head.and_then(Download::new).map_err(failed)?;
+        self.store(pod, &at.join(to)?, to, &mut content).await?;
+        self.delete_file(pod, at, from).await
     }
 
     /// Begins a request, up to the content.
     async fn start(&self, pod: &PodName, parent: &DfsPath, stored: &str) -> Result<Sending, Fault> {
-        let token = self.session.token(None).await?;
+        let login = self.session.login(None).await?;
+        let dialect = login.dialect();
         let (pieces, waiting) = mpsc::channel(WAITING);
         let size = Arc::new(AtomicU64::new(0));
         let counted = size.clone();
@@ -146,20 +204,25 @@ impl Inner {
             Ok::<_, io::Error>(Bytes::from(blocks))
         });
         let form = Form::new()
-            .text("podName", pod.to_string())
-            .text("dirPath", parent.to_string())
+            .text(dialect.field("podName"), pod.to_string())
+            .text(dialect.field("dirPath"), parent.to_string())
             .text("overwrite", "true")
             .part(
                 "files",
                 Part::stream(Body::wrap_stream(content)).file_name(stored.to_owned()),
             )
-            .part("blockSize", Part::stream(Body::wrap_stream(blocks)));
+            .part(
+                dialect.field("blockSize"),
+                Part::stream(Body::wrap_stream(blocks)),
+            );
         let request = self
             .session
             .http
-            .request(Method::POST, "v1/file/upload", Some(&token))
+            .request(Method::POST, "v1/file/upload", Some(&login))
             .multipart(form);
-        let answer = tokio::spawn(async move { http::object(http::send(request).await?).await });
+        let answer = tokio::spawn(async move {
+            http::object(http::send(request, dialect).await?, dialect).await
+        });
         Ok(Sending {
             pieces,
             answer,
@@ -181,7 +244,50 @@ impl Inner {
         };
         let _held = self.writing(&pod).await?;
         let tree = self.tree(View::Named(pod.clone()));
-        takes(&tree.directory(&parent).await?, &pod, &file, name)?;
+        let before = tree.directory(&parent).await?;
+        takes(&before, &pod, &file, name)?;
+        let dialect = self.session.dialect().await;
+        let full = dialect
+            .map_err(|fault| fault.into_error(attempted()))?
+            .is_full();
+        if !full && stored != name && before.has_stored(&stored) {
+            // An older server would keep it under a name of its own.
+            if before.has_stored(name) {
+                self.delete_file(&pod, &parent, &stored).await?;
+            } else {
+                self.rename(&pod, &parent, &stored, name).await?;
+            }
+        }
+        let now = self.end(&mut sending, &pod, &file, &stored).await?;
+        if !full {
+            for kept in now.stored_names() {
+                if !before.has_stored(kept) && is_kept(kept, &stored) {
+                    self.delete_file(&pod, &parent, kept).await?;
+                }
+            }
+        }
+        let swap = format!("{SWAP}{name}");
+        if stored != name {
+            if now.has_stored(name) {
+                self.delete_file(&pod, &parent, name).await?;
+            }
+            self.rename(&pod, &parent, &stored, name).await?;
+        } else if now.has_stored(&swap) {
+            self.delete_file(&pod, &parent, &swap).await?;
+        }
+        Ok(sending.size)
+    }
+
+    /// Ends a request and looks whether the file is there. Gives what is in the directory then.
+    async fn end(
+        &self,
+        sending: &mut Sending,
+        pod: &PodName,
+        file: &DfsPath,
+        stored: &str,
+    ) -> Result<Directory, Error> {
+        let attempted = || format!("write `{file}` in pod `{pod}`");
+        let parent = file.parent().unwrap_or_else(DfsPath::root);
         let _ = sending.pieces.send(Piece::End).await;
         let answer = match timeout(STORING, &mut sending.answer).await {
             Ok(Ok(answer)) => answer,
@@ -193,10 +299,10 @@ impl Inner {
         };
         let uploaded = answer.map_err(|fault| match fault.refusal() {
             Some(Refusal::NoSuchDirectory) => Error::NoSuchPath {
-                place: (&pod).into(),
+                place: pod.into(),
                 path: parent.clone(),
             },
-            Some(Refusal::NoSuchPod) => self.no_such_pod(&pod),
+            Some(Refusal::NoSuchPod) => self.no_such_pod(pod),
             Some(Refusal::ReadOnly) => Error::ReadOnly {
                 pod: pod.clone(),
                 attempted: "written",
@@ -211,8 +317,9 @@ impl Inner {
         if let Some(fault) = uploaded.fault() {
             return Err(wrong(format!("the server answered: {}", fault.escaped())));
         }
+        let tree = self.tree(View::Named(pod.clone()));
         let now = tree.directory(&parent).await?;
-        match now.stored_size(&stored) {
+        match now.stored_size(stored) {
             Some(size) if size == sending.size => {}
             Some(size) => {
                 return Err(wrong(format!(
@@ -222,21 +329,22 @@ impl Inner {
             }
             None => return Err(wrong("the server does not list it".to_owned())),
         }
-        if stored != name {
-            if now.has_stored(name) {
-                self.delete_file(&pod, &parent, name).await?;
-            }
-            self.rename(&pod, &parent, &stored, name).await?;
-        }
-        Ok(sending.size)
+        Ok(now)
     }
 }
 
-/// Whether a file of this name would replace another.
-fn takes(directory: &Directory, pod: &PodName, file: &DfsPath, name: &str) -> Result<bool, Error> {
+/// Whether an older server gave a file this name because another came under its own: the second of the day, and the
+/// name.
+fn is_kept(kept: &str, name: &str) -> bool {
+    kept.strip_suffix(name)
+        .and_then(|rest| rest.strip_suffix('_'))
+        .is_some_and(|second| !second.is_empty() && second.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Refuses a name that a directory has, or that is too like another.
+fn takes(directory: &Directory, pod: &PodName, file: &DfsPath, name: &str) -> Result<(), Error> {
     match directory.like(name) {
-        // What was left out may be the one, or what is left of it.
-        None => Ok(directory.left_out > 0),
+        None => Ok(()),
         Some(found) if found.entry.name != name => Err(Error::PathExists {
             pod: pod.clone(),
             path: file.clone(),
@@ -246,13 +354,28 @@ fn takes(directory: &Directory, pod: &PodName, file: &DfsPath, name: &str) -> Re
             place: pod.into(),
             path: file.clone(),
         }),
-        Some(_) => Ok(true),
+        Some(_) => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_older_server_keeps_what_is_replaced_under_the_time_and_the_name() {
+        assert!(is_kept("1665000000_a.txt", "a.txt"));
+        assert!(is_kept("1665000000_.sovr-swap.a", ".sovr-swap.a"));
+        for other in [
+            "a.txt",
+            "_a.txt",
+            "x_a.txt",
+            "1665000000_b.txt",
+            "1665000000-a.txt",
+        ] {
+            assert!(!is_kept(other, "a.txt"), "{other}");
+        }
+    }
 
     #[test]
     fn blocks_grow_with_the_file_within_what_the_server_takes() {
