@@ -269,6 +269,12 @@ pub(super) async fn object<T: DeserializeOwned>(
     dialect: Dialect,
 ) -> Result<T, Fault> {
     let body = bounded(response).await?;
+    // A list would be taken for an object whose values come in order, and an empty one for one that has none.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::Nonsense(
+            "the server's answer is not what it should be (it is no JSON object)".to_owned(),
+        ));
+    }
     dialect.answer(&body).map_err(|error| {
         // The values are a stranger's, and may be secret: say where, not what.
         Fault::Nonsense(format!(

@@ -19,7 +19,7 @@ use super::http::Fault;
 use super::lock::{Held, Mode};
 use super::session::Call;
 use super::tree::View;
-use super::{Inner, Kept, LIST, to_the_end};
+use super::{Inner, Keeping, LIST, to_the_end};
 use crate::{Error, PodName, Reference};
 
 /// Whether the caller has the list of pods for itself.
@@ -87,7 +87,7 @@ impl Inner {
         self: &Arc<Self>,
         reference: &Reference,
         list: List,
-    ) -> Result<(View, Kept), Error> {
+    ) -> Result<(View, Keeping), Error> {
         let held = match list {
             List::Free => Some(self.hold(LIST, Mode::Write).await?),
             List::Held => None,
@@ -109,7 +109,7 @@ impl Inner {
             };
             return Ok((
                 view,
-                Kept {
+                Keeping {
                     reading,
                     loan: None,
                 },
@@ -123,7 +123,7 @@ impl Inner {
         };
         let loan = Some(to_the_end(lent.receive(*reference)).await?);
         let reading = None;
-        Ok((view, Kept { reading, loan }))
+        Ok((view, Keeping { reading, loan }))
     }
 }
 

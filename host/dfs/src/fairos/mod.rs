@@ -58,7 +58,7 @@ use self::loan::{List, Loan};
 use self::lock::{Held, Locks, Mark, Mode};
 use self::received::Received;
 use self::session::{CLOSE, Call, Session};
-use self::tree::{GONE, SWAP, Tree, View, stored_path};
+use self::tree::{GONE, KEPT, SWAP, Tree, View, stored_path};
 use crate::{
     Access, Address, Dfs, DfsPath, Entry, Error, Kind, OpenFile, Place, Pod, PodName, Reference,
     ShareInfo, UserName,
@@ -109,17 +109,35 @@ struct Reading {
 }
 
 /// What keeps a place readable.
-struct Kept {
+struct Keeping {
     reading: Option<Reading>,
     loan: Option<Loan>,
 }
 
-impl Kept {
+impl Keeping {
     async fn end(self) {
         drop(self.reading);
         if let Some(loan) = self.loan {
             loan.end().await;
         }
+    }
+}
+
+/// What keeps a pod for a change. Unless that is [`done`](Changing::done) the server is to forget what it remembers:
+/// it remembers a change that failed as if it had not.
+struct Changing {
+    held: Held,
+    mark: Mark,
+    seen: Arc<RwLock<Seen>>,
+}
+
+impl Changing {
+    async fn done(self) -> Result<(), Error> {
+        if let Some(memory) = &mut self.seen.write().await.0 {
+            memory.mark = self.mark;
+        }
+        drop(self.held);
+        Ok(())
     }
 }
 
@@ -362,16 +380,15 @@ impl Inner {
     }
 
     /// Keeps a pod for oneself and says that it is about to change.
-    async fn writing(&self, pod: &PodName) -> Result<Held, Error> {
+    async fn writing(&self, pod: &PodName) -> Result<Changing, Error> {
         let held = self.hold(pod.as_str(), Mode::Write).await?;
         drop(self.refreshed(pod, &held).await?);
         let mark = held.renew().map_err(unlockable)?;
-        let state = self.seen(pod);
-        let mut seen = state.write().await;
-        if let Some(memory) = &mut seen.0 {
-            memory.mark = mark;
-        }
-        Ok(held)
+        Ok(Changing {
+            held,
+            mark,
+            seen: self.seen(pod),
+        })
     }
 
     async fn listed(&self) -> Result<Pods, Error> {
@@ -428,13 +445,13 @@ impl Inner {
     }
 
     /// Where the server is asked for a place, and what keeps it meanwhile.
-    async fn view(self: &Arc<Self>, place: &Place, list: List) -> Result<(View, Kept), Error> {
+    async fn view(self: &Arc<Self>, place: &Place, list: List) -> Result<(View, Keeping), Error> {
         let reference = match place {
             Place::Shared(reference) => *reference,
             Place::Pod(pod) => match self.known(pod).await? {
                 Known::Received(reference) => reference,
                 Known::Own | Known::Listed => {
-                    let kept = Kept {
+                    let kept = Keeping {
                         reading: Some(self.reading(pod).await?),
                         loan: None,
                     };
@@ -447,7 +464,7 @@ impl Inner {
         if !dialect.is_full() {
             return self.borrow(&reference, list).await;
         }
-        let kept = Kept {
+        let kept = Keeping {
             reading: None,
             loan: None,
         };
@@ -545,14 +562,14 @@ impl Inner {
     }
 
     async fn make_pod(&self, pod: &PodName) -> Result<(), Error> {
-        let _held = self.writing(pod).await?;
+        let held = self.writing(pod).await?;
         let made = self
             .session
             .tell(Call::post("v1/pod/new", json!({ "podName": pod.as_str() })))
             .await;
         made.map_err(|fault| self.not_made(fault, pod))?;
         self.set_own(pod, true);
-        Ok(())
+        held.done().await
     }
 
     fn not_made(&self, fault: Fault, pod: &PodName) -> Error {
@@ -784,9 +801,11 @@ impl Inner {
 
     /// Copies, and says whether the copy has everything in its full length.
     async fn fork_once(self: &Arc<Self>, from: &Place, name: &PodName) -> Result<bool, Error> {
-        let _held = self.writing(name).await?;
+        let held = self.writing(name).await?;
         let look = |tree: Tree| self.clone().copy(tree, from, name).boxed();
-        self.look(from, List::Held, look).await
+        let whole = self.look(from, List::Held, look).await?;
+        held.done().await?;
+        Ok(whole)
     }
 
     async fn copy(
@@ -853,7 +872,7 @@ impl Inner {
     /// Gives what was copied in mid-replacement its name.
     async fn settle(self: &Arc<Self>, pod: &PodName) -> Result<(), Error> {
         self.set_own(pod, true);
-        let _held = self.writing(pod).await?;
+        let held = self.writing(pod).await?;
         let tree = self.tree(View::Named(pod.clone()));
         let mut directories = vec![DfsPath::root()];
         let all = tree.everything().await?;
@@ -862,19 +881,18 @@ impl Inner {
                 .filter_map(|(path, size)| size.is_none().then_some(path)),
         );
         for at in directories {
-            for found in tree.directory(&at).await?.found {
-                if found.stored != found.entry.name {
-                    self.rename(pod, &at, &found.stored, &found.entry.name)
-                        .await?;
-                } else {
-                    let left = format!("{SWAP}{}", found.stored);
-                    if tree.directory(&at).await?.has_stored(&left) {
-                        self.delete_file(pod, &at, &left).await?;
-                    }
+            let directory = tree.directory(&at).await?;
+            for found in &directory.found {
+                let name = &found.entry.name;
+                if found.entry.kind == Kind::File && found.stored != *name {
+                    self.rename(pod, &at, &found.stored, name).await?;
+                }
+                for left in directory.versions(name).skip(1) {
+                    self.delete_file(pod, &at, &left).await?;
                 }
             }
         }
-        Ok(())
+        held.done().await
     }
 
     async fn delete_file(&self, pod: &PodName, at: &DfsPath, name: &str) -> Result<(), Error> {
@@ -900,7 +918,7 @@ impl Inner {
             });
         };
         ours(name)?;
-        let _held = self.writing(&pod).await?;
+        let held = self.writing(&pod).await?;
         let directory = self
             .tree(View::Named(pod.clone()))
             .directory(&parent)
@@ -918,7 +936,8 @@ impl Inner {
         made.map_err(|fault| match fault.refusal() {
             Some(Refusal::Exists) => exists(name),
             _ => fault.into_error(format!("make `{path}` in pod `{pod}`")),
-        })
+        })?;
+        held.done().await
     }
 
     async fn remove(self: Arc<Self>, pod: PodName, path: DfsPath) -> Result<(), Error> {
@@ -928,21 +947,19 @@ impl Inner {
                 attempted: "removed",
             });
         };
-        let _held = self.writing(&pod).await?;
+        let held = self.writing(&pod).await?;
         let tree = self.tree(View::Named(pod.clone()));
         let directory = tree.directory(&parent).await?;
         let Some(found) = directory.find(name) else {
             return Err(tree.no_such_path(&directory, &path));
         };
         if found.entry.kind == Kind::File {
-            let left = format!("{SWAP}{name}");
-            if directory.has_stored(&left) {
-                self.delete_file(&pod, &parent, &left).await?;
+            // What is shown goes last, or an older one would be.
+            let versions: Vec<_> = directory.versions(name).collect();
+            for version in versions.iter().rev() {
+                self.delete_file(&pod, &parent, version).await?;
             }
-            if found.stored != left {
-                self.delete_file(&pod, &parent, &found.stored).await?;
-            }
-            return Ok(());
+            return held.done().await;
         }
         if !tree.directory(&path).await?.empty {
             return Err(Error::NotEmpty { pod, path });
@@ -961,7 +978,8 @@ impl Inner {
         }
         let body = json!({ "podName": pod.as_str(), "dirPath": removed });
         let done = self.session.tell(Call::delete("v1/dir/rmdir", body)).await;
-        done.map_err(failed)
+        done.map_err(failed)?;
+        held.done().await
     }
 }
 
@@ -1013,7 +1031,7 @@ async fn open(tree: &Tree, file: &DfsPath) -> Result<OpenFile, Error> {
 
 /// Refuses a name that this module keeps for itself.
 fn ours(name: &str) -> Result<(), Error> {
-    if name.starts_with(SWAP) || name.starts_with(GONE) {
+    if [SWAP, KEPT, GONE].iter().any(|ours| name.starts_with(ours)) {
         return Err(crate::NameError::new(
             crate::name::PATH,
             name,

@@ -55,6 +55,8 @@ pub(super) struct Session {
     /// None where a login has to do, or for a session without an account.
     password: Option<Password>,
     login: Mutex<Option<Arc<Login>>>,
+    /// Whether it began with a login, which can end.
+    entered: bool,
 }
 
 /// A call to the server.
@@ -141,6 +143,7 @@ impl Session {
             http,
             user,
             password,
+            entered: login.is_some(),
             login: Mutex::new(login.map(Arc::new)),
         }
     }
@@ -157,13 +160,7 @@ impl Session {
         {
             return Ok(current.clone());
         }
-        let ended = login.take();
-        if ended.is_some() && self.password.is_none() {
-            return Err(Fault::Account(AccountError::LoginEnded {
-                user: self.user.clone(),
-                host: self.http.host().to_owned(),
-            }));
-        }
+        *login = None;
         let fresh = Arc::new(self.enter(Entrance::Login, None).await?.1);
         *login = Some(fresh.clone());
         Ok(fresh)
@@ -232,6 +229,12 @@ impl Session {
         mnemonic: Option<&Mnemonic>,
     ) -> Result<(Entered, Login), Fault> {
         let Some(password) = &self.password else {
+            if self.entered {
+                return Err(Fault::Account(AccountError::LoginEnded {
+                    user: self.user.clone(),
+                    host: self.http.host().to_owned(),
+                }));
+            }
             return Err(Fault::Account(AccountError::LoginNeeded {
                 attempted: "do this".to_owned(),
             }));

@@ -5,11 +5,13 @@
 //! directory is listed.
 //!
 //! Names come from strangers. One that cannot be a part of a [`DfsPath`] is left out, and so is one that differs from
-//! another only in case or in the encoding of accents. Two kinds of names are this module's own. A file that is
-//! replaced is first stored as `.sovr-swap.NAME`, then the old one is deleted, then the new one gets its name: the
-//! server by itself deletes the old one before it stores the new one, and has neither when that fails. Whoever finds
-//! the first without its successor shows it under the name. A directory that is removed is first moved to
-//! `/.sovr-gone.…`: the server can remove only a directory of the root without spoiling the pod.
+//! another only in case or in the encoding of accents. Three kinds of names are this module's own. A file that is
+//! replaced is first stored beside the old one, as `.sovr-swap.NAME`; then the old one becomes `.sovr-kept.NAME`, the
+//! new one gets its name, and the kept one goes. For the server by itself deletes the old one before it stores the new
+//! one, and has neither when that fails; and it renames by deleting, so when it fails in the middle what was renamed is
+//! lost, and there must be another. Whoever finds one of the two without a file of the name shows it under the name.
+//! A directory that is removed is first moved to `/.sovr-gone.…`: the server can remove only a directory of the root
+//! without spoiling the pod.
 //!
 //! The server leaves out of a listing, without a word, what another listing of the same directory is just looking up,
 //! and what it cannot find in the network. So of one pod only one listing at a time is asked for on this machine, and
@@ -34,6 +36,8 @@ use crate::{DfsPath, Entry, Error, Kind, Place, PodName, Reference, UserName};
 
 /// Begins the name of a file that is about to replace another.
 pub(super) const SWAP: &str = ".sovr-swap.";
+/// Begins the name of a file that is replaced just now.
+pub(super) const KEPT: &str = ".sovr-kept.";
 /// Begins the name of a directory on its way out.
 pub(super) const GONE: &str = ".sovr-gone.";
 /// How often a directory is listed until nothing is left out.
@@ -110,11 +114,10 @@ impl Directory {
             stored: directory.name,
         });
         let files = listing.files.into_iter().filter_map(|file| {
-            let name = match file.name.strip_prefix(SWAP) {
-                Some(name) if stored.contains_key(name) => return None,
-                Some(name) => name,
-                None => &file.name,
-            };
+            let name = shown(&file.name);
+            if best(&stored, name) != Some(&file.name) {
+                return None;
+            }
             Some(Found {
                 entry: Entry {
                     name: name.to_owned(),
@@ -160,6 +163,13 @@ impl Directory {
 
     pub(super) fn stored_names(&self) -> impl Iterator<Item = &str> {
         self.stored.keys().map(String::as_str)
+    }
+
+    /// What the server has of a file, first what is shown.
+    pub(super) fn versions(&self, name: &str) -> impl Iterator<Item = String> {
+        versions(name)
+            .into_iter()
+            .filter(|name| self.has_stored(name))
     }
 
     pub(super) fn stored_size(&self, name: &str) -> Option<u64> {
@@ -388,6 +398,30 @@ impl Tree {
     }
 }
 
+/// The names that a file may have on the server, the better ones first.
+pub(super) fn versions(name: &str) -> [String; 3] {
+    [
+        name.to_owned(),
+        format!("{SWAP}{name}"),
+        format!("{KEPT}{name}"),
+    ]
+}
+
+/// The name that a file on the server is shown under, if it is the best of its kind.
+fn shown(stored: &str) -> &str {
+    let prefixed = stored.strip_prefix(SWAP);
+    prefixed
+        .or_else(|| stored.strip_prefix(KEPT))
+        .unwrap_or(stored)
+}
+
+fn best<'a>(stored: &'a HashMap<String, u64>, name: &str) -> Option<&'a String> {
+    let found = versions(name)
+        .into_iter()
+        .find_map(|name| stored.get_key_value(&name));
+    found.map(|(name, _)| name)
+}
+
 /// The path on the server of an entry of a directory.
 pub(super) fn stored_path(directory: &DfsPath, stored: &str) -> String {
     let base = if directory.is_root() {
@@ -434,5 +468,13 @@ mod tests {
             (".sovr-swap.a", 2)
         );
         assert!(!directory.empty);
+        let kept = r#"{"files":[{"name":".sovr-kept.a","size":"1"}]}"#;
+        let directory = Directory::new(&DfsPath::root(), serde_json::from_str(kept).unwrap());
+        assert_eq!(directory.find("a").unwrap().stored, ".sovr-kept.a");
+        let both =
+            r#"{"files":[{"name":".sovr-kept.a","size":"1"},{"name":".sovr-swap.a","size":"2"}]}"#;
+        let directory = Directory::new(&DfsPath::root(), serde_json::from_str(both).unwrap());
+        assert_eq!(directory.find("a").unwrap().stored, ".sovr-swap.a");
+        assert_eq!(directory.found.len(), 1);
     }
 }

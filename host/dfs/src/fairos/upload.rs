@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::dialect::{Refusal, Uploaded};
 use super::http::{self, Download, Fault, STALL, STORING};
 use super::session::Call;
-use super::tree::{Directory, SWAP, View, stored_path};
+use super::tree::{Directory, View, stored_path, versions};
 use super::{Inner, ours, to_the_end};
 use crate::{DfsPath, Error, Kind, PodName};
 
@@ -81,14 +81,7 @@ impl Inner {
             }
             directory?
         };
-        takes(&before, pod, file, name)?;
-        // Where only an interrupted replacement is there, that stays until the new one is. What was left out may be the
-        // one, or what is left of it.
-        let replaces = before.has_stored(name) || (before.left_out > 0 && before.find(name).is_none());
-        let stored = match replaces {
-            true => format!("{SWAP}{name}"),
-            false => name.to_owned(),
-        };
+        let stored = takes(&before, pod, file, name)?;
         let attempted = || format!("write `{file}` in pod `{pod}`");
         let mut sending = self
             .start(pod, &parent, &stored)
@@ -242,17 +235,18 @@ impl Inner {
         let (Some(parent), Some(name)) = (file.parent(), file.name()) else {
             unreachable!("it was looked at before the content was sent");
         };
-        let _held = self.writing(&pod).await?;
+        let held = self.writing(&pod).await?;
         let tree = self.tree(View::Named(pod.clone()));
         let before = tree.directory(&parent).await?;
-        takes(&before, &pod, &file, name)?;
+        // Whoever made the same new file meanwhile has it replaced by the server, in its less careful way.
+        let free = takes(&before, &pod, &file, name)?;
         let dialect = self.session.dialect().await;
         let full = dialect
             .map_err(|fault| fault.into_error(attempted()))?
             .is_full();
         if !full && stored != name && before.has_stored(&stored) {
             // An older server would keep it under a name of its own.
-            if before.has_stored(name) {
+            if free == stored {
                 self.delete_file(&pod, &parent, &stored).await?;
             } else {
                 self.rename(&pod, &parent, &stored, name).await?;
@@ -260,21 +254,16 @@ impl Inner {
         }
         let now = self.end(&mut sending, &pod, &file, &stored).await?;
         if !full {
-            for kept in now.stored_names() {
-                if !before.has_stored(kept) && is_kept(kept, &stored) {
-                    self.delete_file(&pod, &parent, kept).await?;
+            for other in now.stored_names() {
+                if !before.has_stored(other) && is_set_aside(other, &stored) {
+                    self.delete_file(&pod, &parent, other).await?;
                 }
             }
         }
-        let swap = format!("{SWAP}{name}");
         if stored != name {
-            if now.has_stored(name) {
-                self.delete_file(&pod, &parent, name).await?;
-            }
-            self.rename(&pod, &parent, &stored, name).await?;
-        } else if now.has_stored(&swap) {
-            self.delete_file(&pod, &parent, &swap).await?;
+            self.swap(&pod, &parent, &now, name, &stored, full).await?;
         }
+        held.done().await?;
         Ok(sending.size)
     }
 
@@ -331,20 +320,53 @@ impl Inner {
         }
         Ok(now)
     }
+
+    /// Gives a new version its name. At each moment there is a whole one beside the one that is renamed.
+    async fn swap(
+        &self,
+        pod: &PodName,
+        at: &DfsPath,
+        now: &Directory,
+        name: &str,
+        new: &str,
+        full: bool,
+    ) -> Result<(), Error> {
+        let [_, swap, kept] = versions(name);
+        let old = if new == swap { &kept } else { &swap };
+        // An older server renames nothing: the new version is stored once more and stays until that is done.
+        if full && now.has_stored(name) {
+            // Also one that is not listed would be in the way.
+            self.delete_file(pod, at, old).await?;
+            self.rename(pod, at, name, old).await?;
+        } else {
+            self.delete_file(pod, at, name).await?;
+        }
+        self.rename(pod, at, new, name).await?;
+        self.delete_file(pod, at, old).await
+    }
 }
 
 /// Whether an older server gave a file this name because another came under its own: the second of the day, and the
 /// name.
-fn is_kept(kept: &str, name: &str) -> bool {
-    kept.strip_suffix(name)
+fn is_set_aside(other: &str, name: &str) -> bool {
+    other
+        .strip_suffix(name)
         .and_then(|rest| rest.strip_suffix('_'))
         .is_some_and(|second| !second.is_empty() && second.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Refuses a name that a directory has, or that is too like another.
-fn takes(directory: &Directory, pod: &PodName, file: &DfsPath, name: &str) -> Result<(), Error> {
+/// The name under which a file can be stored without touching what is shown under its own.
+fn takes(
+    directory: &Directory,
+    pod: &PodName,
+    file: &DfsPath,
+    name: &str,
+) -> Result<String, Error> {
+    let [own, swap, kept] = versions(name);
     match directory.like(name) {
-        None => Ok(()),
+        // What was left out may be the one, or what is left of it.
+        None if directory.left_out > 0 => Ok(swap),
+        None => Ok(own),
         Some(found) if found.entry.name != name => Err(Error::PathExists {
             pod: pod.clone(),
             path: file.clone(),
@@ -354,7 +376,8 @@ fn takes(directory: &Directory, pod: &PodName, file: &DfsPath, name: &str) -> Re
             place: pod.into(),
             path: file.clone(),
         }),
-        Some(_) => Ok(()),
+        Some(found) if found.stored == swap => Ok(kept),
+        Some(_) => Ok(swap),
     }
 }
 
@@ -364,8 +387,8 @@ mod tests {
 
     #[test]
     fn an_older_server_keeps_what_is_replaced_under_the_time_and_the_name() {
-        assert!(is_kept("1665000000_a.txt", "a.txt"));
-        assert!(is_kept("1665000000_.sovr-swap.a", ".sovr-swap.a"));
+        assert!(is_set_aside("1665000000_a.txt", "a.txt"));
+        assert!(is_set_aside("1665000000_.sovr-swap.a", ".sovr-swap.a"));
         for other in [
             "a.txt",
             "_a.txt",
@@ -373,7 +396,7 @@ mod tests {
             "1665000000_b.txt",
             "1665000000-a.txt",
         ] {
-            assert!(!is_kept(other, "a.txt"), "{other}");
+            assert!(!is_set_aside(other, "a.txt"), "{other}");
         }
     }
 
