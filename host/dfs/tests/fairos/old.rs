@@ -6,11 +6,12 @@ use std::task::Poll;
 use libtest_mimic::Trial;
 use sovr_dfs::fairos::{AccountError, FairosDfs, Login};
 use sovr_dfs::testsuite;
-use sovr_dfs::{Dfs, DfsPath, Error, Place, Pod, PodName};
+use sovr_dfs::{Dfs, Error, Place, Pod, PodName};
 use sovr_test_fairos::OldServer;
 use tokio::io::AsyncReadExt;
 
-use super::{AnyServer, PASSWORD, Users};
+use crate::suite::Users;
+use crate::{PASSWORD, block_on, path};
 
 /// Cases that cannot hold on a server of the older dialect, and why.
 const CANNOT: &[(&str, &str)] = &[(
@@ -57,27 +58,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(work)
-}
-
-fn users(server: OldServer) -> Users {
-    Users::on(AnyServer::Old(server))
-}
-
-fn old(users: &Users) -> &OldServer {
-    match &users.server {
-        AnyServer::Old(server) => server,
-        AnyServer::New(_) => unreachable!("these tests start an old one"),
-    }
+fn users(server: OldServer) -> Users<OldServer> {
+    let url = server.url().to_owned();
+    Users::on(server, url)
 }
 
 fn pod(name: &str) -> PodName {
     name.parse().unwrap()
-}
-
-fn path(text: &str) -> DfsPath {
-    text.parse().unwrap()
 }
 
 async fn write(dfs: &FairosDfs, at: &str, mut content: &[u8]) {
@@ -93,7 +80,7 @@ async fn read(dfs: &FairosDfs, place: impl Into<Place>, at: &str) -> Result<Vec<
     Ok(content)
 }
 
-async fn with_data(users: &Users, name: &str) -> FairosDfs {
+async fn with_data(users: &Users<OldServer>, name: &str) -> FairosDfs {
     let dfs = users.fairos(name).await;
     dfs.create_pod(&pod("data")).await.unwrap();
     dfs
@@ -130,11 +117,11 @@ async fn a_login_that_is_forgotten_is_made_again_and_pods_are_opened_again() {
     let users = users(OldServer::start());
     let alice = with_data(&users, "alice").await;
     write(&alice, "/file", b"before").await;
-    old(&users).forget_logins();
+    users.server.forget_logins();
     assert_eq!(read(&alice, pod("data"), "/file").await.unwrap(), b"before");
-    old(&users).forget_logins();
+    users.server.forget_logins();
     write(&alice, "/file", b"after").await;
-    old(&users).forget_logins();
+    users.server.forget_logins();
     alice.remove(&pod("data"), &path("/file")).await.unwrap();
     alice.delete_pod(&pod("data")).await.unwrap();
     assert_eq!(alice.pods().await.unwrap(), []);
@@ -224,7 +211,7 @@ async fn a_user_of_the_name_registry_logs_in() {
     let users = users(OldServer::with_registry());
     let alice = with_data(&users, "alice").await;
     write(&alice, "/file", b"hers").await;
-    old(&users).register(users.name("bob").as_str(), PASSWORD);
+    users.server.register(users.name("bob").as_str(), PASSWORD);
     let bob = users.session(users.settings("bob", Some(PASSWORD)));
     bob.create_pod(&pod("data")).await.unwrap();
     write(&bob, "/file", b"his").await;
@@ -268,7 +255,7 @@ async fn a_reader_who_loses_interest_leaves_no_pod_behind() {
     let mut cut_short = 0;
     for steps in 0_usize.. {
         let root = DfsPath::root();
-        let before = receives(&old(&users).calls());
+        let before = receives(&users.server.calls());
         let mut listing = Box::pin(bob.list(&place, &root));
         let mut left = steps;
         // It is given up after so many things happened to it.
@@ -281,7 +268,7 @@ async fn a_reader_who_loses_interest_leaves_no_pod_behind() {
         })
         .await;
         drop(listing);
-        cut_short += receives(&old(&users).calls()) - before;
+        cut_short += receives(&users.server.calls()) - before;
         // It waits until the list is free, so what was begun has ended.
         bob.create_pod(&pod(&format!("pod{steps}"))).await.unwrap();
         let pods = bob.pods().await.unwrap();
