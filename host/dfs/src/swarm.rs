@@ -26,13 +26,22 @@ const PARALLEL: usize = 32;
 /// Chunks whose addresses are in memory before they are packed.
 const BATCH: usize = 8 * BRANCHES;
 
-/// The address of content in Swarm: 32 bytes, written as 64 hexadecimal digits.
+/// A hash, as an address of a chunk.
+type Hash = [u8; SEGMENT];
+
+/// The address of content in Swarm: 32 bytes, written as 64 hexadecimal digits. That of encrypted content has its key
+/// behind it, and twice as many; it cannot be computed, only handed on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reference([u8; SEGMENT]);
+pub struct Reference {
+    address: Hash,
+    key: Option<Hash>,
+}
 
 /// A text that is not a [`Reference`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a Swarm reference: 64 hexadecimal digits are needed, but {why}")]
+#[error(
+    "not a Swarm reference: 64 hexadecimal digits are needed, or 128 for encrypted content, but {why}"
+)]
 pub struct ReferenceError {
     why: String,
 }
@@ -40,12 +49,25 @@ pub struct ReferenceError {
 impl Reference {
     /// The reference of these 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Reference {
-        Reference(bytes)
+        Reference {
+            address: bytes,
+            key: None,
+        }
     }
 
-    /// Its 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// A reference to encrypted content: its address and its key.
+    pub fn encrypted(address: [u8; 32], key: [u8; 32]) -> Reference {
+        Reference {
+            address,
+            key: Some(key),
+        }
+    }
+
+    /// Its 32 bytes, or 64 of encrypted content.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.address.to_vec();
+        bytes.extend(self.key.iter().flatten());
+        bytes
     }
 }
 
@@ -54,27 +76,28 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Reference, ReferenceError> {
         const DIGITS: usize = 2 * SEGMENT;
-        let why = match text.len() {
-            DIGITS => {
-                let mut bytes = [0; SEGMENT];
-                match hex::decode_to_slice(text, &mut bytes) {
-                    Ok(()) => return Ok(Reference(bytes)),
-                    Err(_) => "there are other characters".to_owned(),
-                }
-            }
-            len if len == 2 * DIGITS => {
-                "there are 128, which is a reference to encrypted content; that is not supported"
-                    .to_owned()
-            }
-            len => format!("there are {len} bytes of text"),
+        let hash = |digits: &[u8]| {
+            let mut bytes = [0; SEGMENT];
+            hex::decode_to_slice(digits, &mut bytes).map_err(|_| ReferenceError {
+                why: "there are other characters".to_owned(),
+            })?;
+            Ok(bytes)
         };
-        Err(ReferenceError { why })
+        match text.as_bytes().split_at_checked(DIGITS) {
+            Some((address, [])) => Ok(Reference::from_bytes(hash(address)?)),
+            Some((address, key)) if key.len() == DIGITS => {
+                Ok(Reference::encrypted(hash(address)?, hash(key)?))
+            }
+            _ => Err(ReferenceError {
+                why: format!("there are {} bytes of text", text.len()),
+            }),
+        }
     }
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&hex::encode(self.to_bytes()))
     }
 }
 
@@ -113,15 +136,15 @@ impl Level {
         self.addresses.len() / SEGMENT
     }
 
-    fn push(&mut self, address: Reference, span: u64) {
-        self.addresses.extend_from_slice(&address.0);
+    fn push(&mut self, address: Hash, span: u64) {
+        self.addresses.extend_from_slice(&address);
         self.span += span;
     }
 
     /// The address under which all of this is known one level up. A single address is not wrapped again.
-    fn close(self) -> (Reference, u64) {
-        let address = match <[u8; SEGMENT]>::try_from(self.addresses.as_slice()) {
-            Ok(single) => Reference(single),
+    fn close(self) -> (Hash, u64) {
+        let address = match Hash::try_from(self.addresses.as_slice()) {
+            Ok(single) => single,
             Err(_) => chunk::address(&self.addresses, self.span),
         };
         (address, self.span)
@@ -143,7 +166,7 @@ impl Hasher {
         let (chunks, rest) = bytes.as_chunks::<CHUNK>();
         let address = |chunk: &[u8; CHUNK]| chunk::address(chunk, CHUNK as u64);
         for batch in chunks.chunks(BATCH) {
-            let addresses: Vec<Reference> = if batch.len() < PARALLEL {
+            let addresses: Vec<Hash> = if batch.len() < PARALLEL {
                 batch.iter().map(address).collect()
             } else {
                 batch.par_iter().map(address).collect()
@@ -160,7 +183,7 @@ impl Hasher {
         if !self.data.is_empty() || self.levels.is_empty() {
             self.close_data();
         }
-        let mut carried: Option<(Reference, u64)> = None;
+        let mut carried: Option<(Hash, u64)> = None;
         for mut level in self.levels {
             if let Some((address, span)) = carried {
                 level.push(address, span);
@@ -169,7 +192,7 @@ impl Hasher {
             carried = (level.count() > 0).then(|| level.close()).or(carried);
         }
         match carried {
-            Some((root, _)) => root,
+            Some((root, _)) => Reference::from_bytes(root),
             None => unreachable!("the data was closed into the lowest level"),
         }
     }
@@ -182,7 +205,7 @@ impl Hasher {
     }
 
     /// One more chunk of content.
-    fn push(&mut self, mut address: Reference, mut span: u64) {
+    fn push(&mut self, mut address: Hash, mut span: u64) {
         for height in 0.. {
             if self.levels.len() == height {
                 self.levels.push(Level::default());
@@ -305,14 +328,24 @@ mod tests {
     #[test]
     fn text_and_back() {
         let text = "92672a471f4419b255d7cb0cf313474a6f5856fb347c5ece85fb706d644b630f";
-        assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        let plain: Reference = text.parse().unwrap();
+        assert_eq!(plain.to_string(), text);
+        assert_eq!(plain.to_bytes().len(), 32);
+        let key = text.replace('9', "a");
+        let encrypted: Reference = format!("{text}{key}").parse().unwrap();
+        assert_eq!(encrypted.to_string(), format!("{text}{key}"));
+        assert_eq!(encrypted.to_bytes().len(), 64);
+        assert_ne!(encrypted, plain);
+        assert_ne!(encrypted, format!("{text}{text}").parse().unwrap());
         for wrong in [
             "",
             "92",
             &text.replace('9', "g"),
             &format!("{text}0"),
-            &format!("{text}{text}"),
+            &format!("{text}{text}0"),
+            &format!("{text}{}", text.replace('9', "g")),
             &"é".repeat(32),
+            &"é".repeat(64),
         ] {
             assert!(wrong.parse::<Reference>().is_err(), "{wrong}");
         }

@@ -598,7 +598,7 @@ mod tests {
             ),
             (
                 with("/references/short", json!({})),
-                "`references`: got the key \"short\", expected a sharing reference, 64 hexadecimal digits in lower case",
+                "`references`: got the key \"short\", expected a sharing reference, 64 or 128 hexadecimal digits in lower case",
             ),
             (
                 with(&format!("/references/{}", reference("a6")), json!(1)),

@@ -66,7 +66,7 @@ pub struct Recipe {
 /// An archive in a shared pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalPayload {
-    /// Sharing reference, 64 hexadecimal digits.
+    /// Sharing reference, 64 or 128 hexadecimal digits.
     pub reference: String,
     /// Absolute path of a zip archive in that pod.
     pub data: Untrusted,
@@ -345,11 +345,13 @@ fn read_external(key: &str, value: &Value, problems: &mut Problems) -> Option<Ex
     })
 }
 
-pub(crate) const EXPECTED_REFERENCE: &str = "expected a sharing reference, 64 hexadecimal digits";
+pub(crate) const EXPECTED_REFERENCE: &str =
+    "expected a sharing reference, 64 or 128 hexadecimal digits";
 
-/// Whether a text has the form of a sharing reference, in either case.
+/// Whether a text has the form of a sharing reference, in either case. Those of older FairOS-dfs servers are twice as
+/// long.
 pub(crate) fn is_reference(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+    matches!(text.len(), 64 | 128) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Whether a text can be the path of a file in a storage pod; else what to say after it.
@@ -481,7 +483,7 @@ mod tests {
                     "golem",
                     json!({ "exec": "script/x.wasm", "payload": [ { "ref": "x", "data": "/x.zip" } ] }),
                 ),
-                "`golem.payload[0].ref`: got \"x\", expected a sharing reference, 64 hexadecimal digits",
+                "`golem.payload[0].ref`: got \"x\", expected a sharing reference, 64 or 128 hexadecimal digits",
             ),
             (
                 json!({ "name": "keras", "pods": ["a"] }),
@@ -626,7 +628,7 @@ mod tests {
         for reference in [
             "",
             &"ab".repeat(31),
-            &"ab".repeat(64),
+            &"ab".repeat(65),
             &"ä".repeat(32),
             &"xy".repeat(32),
         ] {

@@ -360,7 +360,7 @@ impl Registry {
 pub struct Share<'a> {
     /// The recipe as it was then.
     pub recipe: &'a Map<String, Value>,
-    /// The sharing reference, as written: 64 hexadecimal digits.
+    /// The sharing reference, as written: 64 or 128 hexadecimal digits.
     pub reference: &'a str,
 }
 
@@ -369,7 +369,7 @@ pub struct Share<'a> {
 pub struct Fork<'a> {
     /// The recipe as it was then.
     pub recipe: &'a Map<String, Value>,
-    /// The sharing reference, as written: 64 hexadecimal digits.
+    /// The sharing reference, as written: 64 or 128 hexadecimal digits.
     pub reference: &'a str,
     /// SHA-256 of the archive.
     pub archive: Digest,
@@ -389,7 +389,7 @@ fn read_share(value: &Value) -> Result<Share<'_>, String> {
             reference,
         }),
         None => Err(format!(
-            "its `sharing_reference` is {}, expected 64 hexadecimal digits",
+            "its `sharing_reference` is {}, expected 64 or 128 hexadecimal digits",
             describe(reference)
         )),
     }
@@ -620,7 +620,7 @@ fn check_reference(place: Place, reference: &str) -> Result<(), RegistryError> {
         return Ok(());
     }
     let problem = format!(
-        "cannot have {} for a sharing reference: it is not 64 hexadecimal digits",
+        "cannot have {} for a sharing reference: it is not 64 or 128 hexadecimal digits",
         shown(reference)
     );
     Err(place.refused(problem, "nothing was written"))
@@ -869,7 +869,7 @@ mod tests {
                 "\"mixed[2]\": it has no `recipe`",
                 "\"mixed[3]\": it has no `sharing_reference`",
                 "\"mixed[4]\": got a list of 0, expected a recipe",
-                "\"mixed[5]\": its `sharing_reference` is \"\\u{1b}\", expected 64 hexadecimal digits",
+                "\"mixed[5]\": its `sharing_reference` is \"\\u{1b}\", expected 64 or 128 hexadecimal digits",
             ]
         );
         assert_eq!(shared.references("mixed"), [reference("a6")]);

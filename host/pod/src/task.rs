@@ -371,11 +371,11 @@ mod tests {
             ),
             (
                 with("pods", json!([reference("a6"), 7])),
-                "`pods[1]`: got the number 7, expected a sharing reference, 64 hexadecimal digits",
+                "`pods[1]`: got the number 7, expected a sharing reference, 64 or 128 hexadecimal digits",
             ),
             (
                 with("pods", json!(["\u{1b}[2J"])),
-                "`pods[0]`: got \"\\u{1b}[2J\", expected a sharing reference, 64 hexadecimal digits",
+                "`pods[0]`: got \"\\u{1b}[2J\", expected a sharing reference, 64 or 128 hexadecimal digits",
             ),
             (
                 with("payload", json!("payload")),

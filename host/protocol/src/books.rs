@@ -359,8 +359,8 @@ impl Protocol {
         let (mut registry, _) = self.read_book::<Registry>().await?;
         registry.insert(name, recipe.clone())?;
         let (mut shared, _) = self.read_book::<SharedPods>().await?;
-        // Its reference is not known yet; they are all of one form.
-        shared.add_share(name, recipe.clone(), &"0".repeat(64))?;
+        // Its reference is not known yet; none is longer.
+        shared.add_share(name, recipe.clone(), &"0".repeat(128))?;
         Ok(())
     }
 

@@ -295,7 +295,7 @@ fn upload(state: &mut State, request: &Request) -> Response {
         return refusal;
     }
     let root = swarm::reference_of(&request.body);
-    let mut reference = hex::encode(root.as_bytes());
+    let mut reference = root.to_string();
     if request.header("swarm-encrypt") == Some("true") {
         let mut bytes = [0; 2 * REFERENCE];
         getrandom::fill(&mut bytes).expect("the system has random bytes");

@@ -27,7 +27,7 @@ use crate::wrap;
 /// shown with what it asks for; nothing of it runs. A directory that exists is never touched.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What its owner gave you: 64 hexadecimal digits
+    /// What its owner gave you: 64 or 128 hexadecimal digits
     #[arg(value_name = "REFERENCE", value_parser = storage::reference, required_unless_present = "diff")]
     reference: Option<Reference>,
     /// The directory to be made [default: the pod's name, in the current directory]

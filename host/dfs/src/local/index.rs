@@ -489,7 +489,7 @@ impl View<'_> {
         let reference = record.reference();
         self.transaction.execute(
             "UPDATE pod SET share = ?2 WHERE id = ?1",
-            params![row.id, reference.as_bytes()],
+            params![row.id, reference.to_bytes()],
         )?;
         Ok(reference)
     }
@@ -520,7 +520,7 @@ impl View<'_> {
                 "SELECT known.name, pod.address, user.address
                  FROM pod JOIN user ON user.id = pod.owner JOIN known ON known.pod = pod.id AND known.user = pod.owner
                  WHERE pod.share = ?1",
-                [reference.as_bytes()],
+                [reference.to_bytes()],
                 |row| {
                     Ok(ShareInfo {
                         pod_name: row.get::<_, String>(0)?.into(),
@@ -539,7 +539,7 @@ impl View<'_> {
             .query_row(
                 "SELECT pod.id, pod.owner = :user, known.name
                  FROM pod LEFT JOIN known ON known.pod = pod.id AND known.user = :user WHERE pod.share = :share",
-                named_params! { ":user": self.user, ":share": reference.as_bytes() },
+                named_params! { ":user": self.user, ":share": reference.to_bytes() },
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .optional()?;
@@ -570,7 +570,7 @@ impl View<'_> {
     pub(super) fn announce(&self, content: &Reference) -> Result<(), Fault> {
         self.transaction.execute(
             "INSERT OR IGNORE INTO leftover (content) VALUES (?1)",
-            [content.as_bytes()],
+            [content.to_bytes()],
         )?;
         Ok(())
     }
@@ -579,7 +579,7 @@ impl View<'_> {
     pub(super) fn arrives(&self, content: &Reference) -> Result<bool, Fault> {
         let deleted = self.transaction.execute(
             "DELETE FROM leftover WHERE content = ?1",
-            [content.as_bytes()],
+            [content.to_bytes()],
         )?;
         Ok(deleted > 0)
     }
@@ -629,7 +629,7 @@ impl View<'_> {
         let found: Option<i64> = self
             .transaction
             .prepare_cached("SELECT id FROM pod WHERE share = ?1")?
-            .query_row([reference.as_bytes()], |row| row.get(0))
+            .query_row([reference.to_bytes()], |row| row.get(0))
             .optional()?;
         let id = found.ok_or_else(|| no_such_share(reference))?;
         let place = place.clone();
@@ -812,7 +812,7 @@ impl View<'_> {
     ) -> Result<(), Fault> {
         self.transaction.execute(
             "INSERT INTO entry (pod, parent, folded, name, size, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![row.id, parent, folded(name), name, size, content.map(Reference::as_bytes)],
+            params![row.id, parent, folded(name), name, size, content.map(Reference::to_bytes)],
         )?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use keccak::{Fn1600, Keccak};
 
-use super::{BRANCHES, CHUNK, Reference, SEGMENT};
+use super::{BRANCHES, CHUNK, SEGMENT};
 
 /// Lanes of a segment or a hash.
 const LANES: usize = SEGMENT / size_of::<u64>();
@@ -36,7 +36,7 @@ static PADDING: LazyLock<[Hash; HEIGHT]> = LazyLock::new(|| {
 });
 
 /// The address of a chunk of at most [`CHUNK`] bytes, below which lie `span` bytes of content.
-pub(super) fn address(payload: &[u8], span: u64) -> Reference {
+pub(super) fn address(payload: &[u8], span: u64) -> super::Hash {
     let mut lanes = [0; CHUNK / size_of::<u64>()];
     let (whole, rest) = payload.as_chunks();
     for (lane, bytes) in lanes.iter_mut().zip(whole) {
@@ -59,7 +59,7 @@ pub(super) fn address(payload: &[u8], span: u64) -> Reference {
     for (to, lane) in bytes.as_chunks_mut().0.iter_mut().zip(address) {
         *to = lane.to_le_bytes();
     }
-    Reference(bytes)
+    bytes
 }
 
 /// The root over segments of which all after the first `filled` are zero. Overwrites them.

@@ -378,7 +378,7 @@ mod tests {
             "python3",
             "which a run could replace",
             "/absent.wasm",
-            "64 hexadecimal digits",
+            "64 or 128 hexadecimal digits",
             "expected an absolute path",
         ] {
             assert!(shown.contains(words), "{words}: {shown}");
