@@ -24,26 +24,35 @@ pub(crate) struct Forwarded(pub(crate) Arc<dyn Observer>);
 impl sovr_protocol::Observer for Forwarded {
     fn observe(&self, event: &sovr_protocol::Event) {
         use sovr_protocol::Event as Moved;
-        let (direction, what, bytes, total, complete) = match event {
+        let (direction, what, bytes, total, phase) = match event {
             Moved::Transferred {
                 direction,
                 what,
                 bytes,
                 total,
-            } => (direction, what, bytes, *total, false),
+            } => (*direction, what, bytes, *total, Phase::Moving),
+            Moved::Storing { what, bytes } => {
+                (Direction::Up, what, bytes, Some(*bytes), Phase::Storing)
+            }
             Moved::Complete {
                 direction,
                 what,
                 bytes,
-            } => (direction, what, bytes, Some(*bytes), true),
+            } => (*direction, what, bytes, Some(*bytes), Phase::Complete),
+            Moved::Broken {
+                direction,
+                what,
+                bytes,
+            } => (*direction, what, bytes, None, Phase::Broken),
             _ => return,
         };
         self.0.observe(&Event::Transfer {
-            direction: *direction,
+            direction,
             what: what.clone(),
             bytes: *bytes,
             total,
-            complete,
+            complete: phase == Phase::Complete,
+            phase,
         });
     }
 }
@@ -70,6 +79,8 @@ pub enum Event {
         total: Option<u64>,
         /// Whether that was all.
         complete: bool,
+        /// How far it is.
+        phase: Phase,
     },
     /// `payload/external` is laid out.
     Supplied(Gathered),
@@ -145,6 +156,20 @@ pub enum Event {
     },
     /// The run is over.
     Finished(Box<Report>),
+}
+
+/// How far a file on its way is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Bytes move.
+    Moving,
+    /// All are sent, and storage has not said yet that it has them for good.
+    Storing,
+    /// It is where it was to go.
+    Complete,
+    /// It was given up.
+    Broken,
 }
 
 /// A standard stream of the script.

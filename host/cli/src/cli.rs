@@ -110,13 +110,17 @@ fn after_help() -> String {
     let mut text = String::from(
         "Environment:\n  \
          SOVR_HOME       Keeps all state in this directory instead of the XDG places\n  \
+         SOVR_DFS        local or fairos, instead of the kind in storage.toml [default: local]\n  \
          SOVR_USER       Whose pods are meant, instead of the user in storage.toml [default: me]\n  \
-         SOVR_STORAGE    Where pods are stored, instead of the directory in storage.toml\n  \
+         SOVR_STORAGE    Where local pods are stored, instead of the directory in storage.toml\n  \
+         SOVR_FAIROS_SERVER       The FairOS-dfs server [default: http://localhost:9090]\n  \
+         SOVR_FAIROS_CREDENTIALS  A file {\"username\": ..., \"password\": ...} that only you can read\n  \
+         SOVR_FAIROS_PASSWORD     The password; no pod and no other program gets to see it\n  \
          YAGNA_API_URL   Where `doctor` looks for the yagna daemon [default: http://127.0.0.1:7465]\n  \
          NO_COLOR        No colours, unless --color says otherwise\n\n\
          The original Sovr's spelling works too: --init, --recipe FILE --run, --recipe FILE --persist,\n\
          --task FILE, --fork REFERENCE, --import-pod NAME, --list-pods, --generate-pod-registry,\n\
-         --persist-self.\n\n\
+         --persist-self, user new NAME.\n\n\
          Exit codes:\n",
     );
     for (exit, name, meaning) in Exit::ALL {

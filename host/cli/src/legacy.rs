@@ -1,5 +1,5 @@
 //! The original Sovr client's spelling of commands: `--recipe FILE --run` is `run FILE`, `--fork REFERENCE` is
-//! `fork REFERENCE`.
+//! `fork REFERENCE`. What its users typed to FairOS's own client for an account, `user new NAME`, works too.
 //!
 //! Words are rewritten before clap sees them, so that each command has one set of arguments and one help. What
 //! else stands on the line (`--yes`, `--json`, words after `--`) goes along unchanged. A line whose first word, after
@@ -60,6 +60,9 @@ const ACTIONS: [Action; 9] = [
     Action::plain("--persist-self", &["persist-self"]),
 ];
 
+/// The second word after `user`, in FairOS's own client, and our command.
+const OF_USERS: [(&str, &str); 3] = [("new", "signup"), ("login", "login"), ("logout", "logout")];
+
 const RECIPE: &str = "--recipe";
 
 /// Options that may stand before one of our commands.
@@ -75,7 +78,7 @@ pub(crate) fn rewrite(args: Vec<OsString>) -> Result<Vec<OsString>, String> {
         .position(|word| word == "--")
         .unwrap_or(args.len());
     if is_ours(&args[..end]) {
-        return Ok(args);
+        return Ok(of_users(args));
     }
 
     let mut found: Option<(&Action, Option<OsString>)> = None;
@@ -145,19 +148,36 @@ pub(crate) fn rewrite(args: Vec<OsString>) -> Result<Vec<OsString>, String> {
     Ok(rewritten)
 }
 
+/// `user new NAME` as `signup NAME`.
+fn of_users(mut args: Vec<OsString>) -> Vec<OsString> {
+    if let Some(at) = command(&args)
+        && args[at] == "user"
+        && let Some(second) = args.get(at + 1)
+        && let Some((_, ours)) = OF_USERS.iter().find(|(word, _)| second == word)
+    {
+        args.splice(at..at + 2, [OsString::from(ours)]);
+    }
+    args
+}
+
 /// Whether a command stands where ours stand.
 fn is_ours(args: &[OsString]) -> bool {
-    let mut words = args.iter().skip(1);
-    while let Some(word) = words.next() {
+    command(args).is_none_or(|at| !is_option(&args[at]))
+}
+
+/// The first word that is none of the options that may stand before a command.
+fn command(args: &[OsString]) -> Option<usize> {
+    let mut words = args.iter().enumerate().skip(1);
+    while let Some((at, word)) = words.next() {
         if WITH_VALUE.iter().any(|option| word == option) {
             words.next();
         } else if !WITH_VALUE.iter().any(|option| is(word, option))
             && !BEFORE_A_COMMAND.iter().any(|option| word == option)
         {
-            return !is_option(word);
+            return Some(at);
         }
     }
-    true
+    None
 }
 
 fn is_option(word: &OsStr) -> bool {
@@ -205,6 +225,10 @@ mod tests {
             ("--list-pods", "list"),
             ("--generate-pod-registry", "registry rebuild"),
             ("--persist-self", "persist-self"),
+            ("user new alice", "signup alice"),
+            ("--dfs fairos --json user new", "--dfs fairos --json signup"),
+            ("user login", "login"),
+            ("user logout", "logout"),
         ] {
             let line = format!("sovr-host {line}");
             assert_eq!(rewritten(&line), Ok(format!("sovr-host {ours}")), "{line}");
@@ -224,6 +248,7 @@ mod tests {
                 "fork abc --color never --into x",
             ),
             ("-q --list-pods", "list -q"),
+            ("--dfs fairos --list-pods", "list --dfs fairos"),
             ("--init --help", "init --help"),
         ] {
             let line = format!("sovr-host {line}");
@@ -242,6 +267,9 @@ mod tests {
             "sovr-host --color never run a --task b",
             "sovr-host --json --color=never init --task --name x --pods a",
             "sovr-host -q persist",
+            "sovr-host --dfs fairos list",
+            "sovr-host user",
+            "sovr-host run user new",
             "sovr-host -- --run",
         ] {
             assert_eq!(rewritten(line), Ok(line.to_owned()));

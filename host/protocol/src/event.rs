@@ -36,6 +36,13 @@ pub enum Event {
         /// Bytes in all, where that is known.
         total: Option<u64>,
     },
+    /// All bytes are sent, and storage has not said yet that it has them for good.
+    Storing {
+        /// What, as before.
+        what: String,
+        /// Bytes in all.
+        bytes: u64,
+    },
     /// All of it has moved.
     Complete {
         /// Which way.
@@ -43,6 +50,15 @@ pub enum Event {
         /// What, as before.
         what: String,
         /// Bytes in all.
+        bytes: u64,
+    },
+    /// It was given up.
+    Broken {
+        /// Which way.
+        direction: Direction,
+        /// What, as before.
+        what: String,
+        /// Bytes until then.
         bytes: u64,
     },
 }

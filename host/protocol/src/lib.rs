@@ -27,6 +27,7 @@ pub mod payload;
 pub mod persist;
 mod pipe;
 pub mod program;
+mod told;
 mod transfer;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub use fork::{Comparison, Forked};
 pub use payload::{Gathered, Pinned, SourceDirectory, Sources};
 pub use persist::{Contents, Persisted, SharedOutput};
 pub use program::Companion;
+pub use told::Told;
 
 /// The protocol on one user's storage.
 #[derive(Clone)]

@@ -9,20 +9,17 @@ use sovr_capability::Digest;
 use sovr_dfs::{DfsPath, Place, PodName};
 use sovr_pod::archive::{Archive, ArchiveError, Written};
 use sovr_pod::lock::Pin;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::event::{Direction, Event};
+use crate::event::Direction;
 use crate::pipe;
-use crate::{Error, Protocol};
+use crate::{Error, Protocol, Told};
 
 /// Most bytes of an archive that is fetched.
 const MOST_ARCHIVE: u64 = 16 << 30;
 
 /// Bytes that move at once.
 const PIECE: usize = 1 << 20;
-
-/// Bytes between two events.
-const TOLD_EVERY: u64 = 8 << 20;
 
 impl Protocol {
     /// Packs `archive` straight into a file of the user's pod.
@@ -40,12 +37,12 @@ impl Protocol {
             Ok::<_, Error>(written)
         });
         let what = format!("{file} of pod {pod}");
-        let mut content = Told::new(self, Direction::Up, &what, None, reader);
+        let mut content = Told::begin(&*self.observer, Direction::Up, &what, None, reader);
         let stored = self.dfs().write(pod, file, &mut content).await;
-        if stored.is_ok() {
-            content.complete();
+        match stored {
+            Ok(_) => content.complete(),
+            Err(_) => drop(content),
         }
-        drop(content);
         let packed = match packing.await {
             Ok(packed) => packed,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -86,7 +83,7 @@ impl Protocol {
         let size = opened.size;
         // One byte more than it has: a stream that does not end there is not taken for the file.
         let content = opened.content.take(size + 1);
-        let mut content = Told::new(self, Direction::Down, &what, Some(size), content);
+        let mut content = Told::begin(&*self.observer, Direction::Down, &what, Some(size), content);
         let copied = copy(&mut content, into).await;
         let (file, found, sha256) = copied.map_err(|fault| match fault {
             Fault::Read(source) => Error::Read {
@@ -195,65 +192,4 @@ async fn copy(
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
     read.and(written)
-}
-
-/// A stream whose progress is told.
-struct Told<'a, R> {
-    protocol: &'a Protocol,
-    direction: Direction,
-    what: &'a str,
-    total: Option<u64>,
-    bytes: u64,
-    told: u64,
-    content: R,
-}
-
-impl<'a, R> Told<'a, R> {
-    fn new(
-        protocol: &'a Protocol,
-        direction: Direction,
-        what: &'a str,
-        total: Option<u64>,
-        content: R,
-    ) -> Self {
-        Self {
-            protocol,
-            direction,
-            what,
-            total,
-            bytes: 0,
-            told: 0,
-            content,
-        }
-    }
-
-    fn complete(&self) {
-        self.protocol.observer.observe(&Event::Complete {
-            direction: self.direction,
-            what: self.what.to_owned(),
-            bytes: self.bytes,
-        });
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Told<'_, R> {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = std::pin::Pin::new(&mut self.content).poll_read(context, buffer);
-        self.bytes += (buffer.filled().len() - before) as u64;
-        if self.bytes - self.told >= TOLD_EVERY {
-            self.told = self.bytes;
-            self.protocol.observer.observe(&Event::Transferred {
-                direction: self.direction,
-                what: self.what.to_owned(),
-                bytes: self.bytes,
-                total: self.total,
-            });
-        }
-        polled
-    }
 }

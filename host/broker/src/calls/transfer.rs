@@ -17,6 +17,8 @@ use sovr_golem as golem;
 use sovr_golem::transfer::{BUFFER, Partial};
 use sovr_golem::{Sink, Source};
 use sovr_pod::GuestPath;
+use sovr_protocol::Told;
+use sovr_protocol::event::Direction;
 use sovr_runtime::bindings::errors::Error;
 use sovr_runtime::wire::{Handle, Place, Reply};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -25,7 +27,7 @@ use tokio::sync::mpsc;
 use super::objects::Rented;
 use super::{Desk, blocking, dfs, steps};
 use crate::convert;
-use crate::event::Event;
+use crate::event::{Event, Forwarded};
 use crate::gate::{Action, Refusal, Used};
 
 /// A place whose words make sense.
@@ -150,10 +152,14 @@ impl Desk {
             }
             End::Dfs(pod, path) => {
                 let mut stream = FileStream::open(source);
+                let observer = Forwarded(Arc::clone(&self.observer));
+                let what = Untrusted::new(to.describe()).escaped();
+                let mut told = Told::begin(&observer, Direction::Up, what, None, &mut stream);
                 self.store()?
-                    .write(pod, path, &mut stream)
+                    .write(pod, path, &mut told)
                     .await
                     .map_err(dfs::error)?;
+                told.complete();
                 Ok(stream.meter.receipt())
             }
             End::Provider(activity, path) => {
@@ -191,7 +197,13 @@ impl Desk {
                         sink.most()
                     )));
                 }
-                receive(file.content, sink).await
+                let observer = Forwarded(Arc::clone(&self.observer));
+                let what = Untrusted::new(from.describe()).escaped();
+                let (size, content) = (Some(file.size), file.content);
+                let mut told = Told::begin(&observer, Direction::Down, what, size, content);
+                let receipt = receive(&mut told, sink).await?;
+                told.complete();
+                Ok(receipt)
             }
             End::Provider(activity, path) => {
                 let metered = Arc::new(MeteredSink {
@@ -413,7 +425,10 @@ fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<()>) -> io:
 }
 
 /// Writes a stream to a sink, the blocking part off the run's own task.
-async fn receive(mut content: sovr_dfs::Content, sink: Arc<dyn Sink>) -> Result<Receipt, Error> {
+async fn receive(
+    content: &mut (dyn AsyncRead + Send + Unpin),
+    sink: Arc<dyn Sink>,
+) -> Result<Receipt, Error> {
     let most = sink.most();
     let mut partial = blocking(move || sink.create()).await?.map_err(local)?;
     let mut meter = Meter::default();

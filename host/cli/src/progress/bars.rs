@@ -62,6 +62,11 @@ impl Bars {
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All lines of the screen, for those that others draw.
+    pub(crate) fn all(&self) -> MultiProgress {
+        self.all.clone()
+    }
+
     /// Does something while no bar is on the screen.
     pub(crate) fn suspend(&self, act: impl FnOnce()) {
         self.all.suspend(act);

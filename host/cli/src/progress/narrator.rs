@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use clap::builder::styling::Style;
 use sovr_broker::event::Stream;
 use sovr_broker::{Event, Observer};
 
@@ -13,9 +14,12 @@ use super::story::{Line, Weight, tell};
 use super::tally::Tallies;
 use super::text::Text;
 use crate::output::{BAD, CARE, GOOD, Output, Paint};
+use crate::transfer::{Screen, Transfers};
 
 /// Labels stand right-aligned in a column of this width.
 const LABELS: usize = 10;
+/// Labels of what has moved.
+const DONE: [&str; 2] = ["stored", "fetched"];
 
 /// Shows a run to people.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(crate) struct Narrator {
     /// Lines below this are left out.
     least: Weight,
     bars: Option<Bars>,
+    transfers: Transfers,
     state: Mutex<State>,
 }
 
@@ -40,26 +45,41 @@ struct State {
 impl Narrator {
     /// A narrator who draws bars, or does without.
     pub(crate) fn new(output: Output, bars: Option<Bars>) -> Narrator {
+        Narrator::prefixed(output, bars, String::new())
+    }
+
+    fn prefixed(output: Output, bars: Option<Bars>, prefix: String) -> Narrator {
         let least = match (output.quiet, &bars) {
             (true, _) => Weight::Odd,
             (false, Some(_)) => Weight::Notable,
             (false, None) => Weight::Routine,
         };
+        let screen = match &bars {
+            Some(bars) => Screen::Bars(bars.all()),
+            None => {
+                let (paint, prefix) = (output.stderr, prefix.clone());
+                Screen::Lines(Box::new(move |verb, text| {
+                    // The end of each is a line of the story.
+                    if least <= Weight::Routine && !DONE.contains(&verb.0) {
+                        let line = labelled(paint, GOOD, verb.0, &prefix, &text);
+                        let _ = io::stderr().lock().write_all(line.as_bytes());
+                    }
+                }))
+            }
+        };
         Narrator {
             paint: output.stderr,
-            prefix: String::new(),
+            prefix,
             least,
             bars,
+            transfers: Transfers::new(screen),
             state: Mutex::default(),
         }
     }
 
     /// A narrator of one pod among several that run at the same time.
     pub(crate) fn among_others(output: Output, name: &str) -> Narrator {
-        Narrator {
-            prefix: format!("{name}: "),
-            ..Narrator::new(output, None)
-        }
+        Narrator::prefixed(output, None, format!("{name}: "))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,13 +115,8 @@ impl Narrator {
             (Weight::Odd, _) => CARE,
             _ => GOOD,
         };
-        let label = self
-            .paint
-            .paint(style, format_args!("{:>LABELS$}", line.label));
-        self.write(
-            Stream::Stderr,
-            format!("{label} {}{}\n", self.prefix, line.text).as_bytes(),
-        );
+        let line = labelled(self.paint, style, line.label, &self.prefix, &line.text);
+        self.write(Stream::Stderr, line.as_bytes());
     }
 
     /// The pod's standard output is a result, and passed on as it is.
@@ -124,6 +139,11 @@ impl Narrator {
             .collect();
         self.write(Stream::Stderr, quoted.as_bytes());
     }
+}
+
+fn labelled(paint: Paint, style: Style, label: &str, prefix: &str, text: &str) -> String {
+    let label = paint.paint(style, format_args!("{label:>LABELS$}"));
+    format!("{label} {prefix}{text}\n")
 }
 
 impl Observer for Narrator {
@@ -169,6 +189,16 @@ impl Observer for Narrator {
                     bars.golem(*job, what, &state.board);
                 }
             }
+            Event::Transfer {
+                direction,
+                what,
+                bytes,
+                total,
+                phase,
+                ..
+            } => self
+                .transfers
+                .take(*direction, what, *bytes, *total, *phase),
             Event::Cancelling { .. } => state.board.stop(),
             Event::Started { pod, .. } => {
                 if let Some(bars) = &self.bars {

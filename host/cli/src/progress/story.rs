@@ -65,7 +65,8 @@ pub(crate) fn tell(event: &Event, board: &Board) -> Option<Line> {
             bytes,
             complete: true,
             ..
-        } => {
+            // What the script copies is told as that.
+        } if !what.starts_with("dfs:") => {
             let size = Size::bytes(*bytes).rounded();
             (Routine, "fetched", format!("{what} ({size})"))
         }

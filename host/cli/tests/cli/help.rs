@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 28] = [
     &[],
     &["init"],
     &["check"],
@@ -18,6 +18,10 @@ const COMMANDS: [&[&str]; 24] = [
     &["registry"],
     &["registry", "rebuild"],
     &["persist-self"],
+    &["signup"],
+    &["login"],
+    &["logout"],
+    &["whoami"],
     &["doctor"],
     &["consent"],
     &["consent", "list"],
