@@ -106,19 +106,50 @@ pub(crate) fn command() -> clap::Command {
     Cli::command().after_help(after_help())
 }
 
+/// The variables that the program heeds.
+const ENVIRONMENT: [(&str, &str); 9] = [
+    (
+        "SOVR_HOME",
+        "Keeps all state in this directory instead of the XDG places",
+    ),
+    (
+        "SOVR_DFS",
+        "local or fairos, instead of `kind` in storage.toml",
+    ),
+    (
+        "SOVR_USER",
+        "Whose pods are meant, instead of `user` in storage.toml",
+    ),
+    (
+        "SOVR_STORAGE",
+        "Where local pods are stored [default: in the data directory]",
+    ),
+    (
+        "SOVR_FAIROS_SERVER",
+        "The FairOS-dfs server [default: http://localhost:9090]",
+    ),
+    (
+        "SOVR_FAIROS_CREDENTIALS",
+        "A file with your name and password there, for you alone",
+    ),
+    (
+        "SOVR_FAIROS_PASSWORD",
+        "Your password there; no pod gets to see it",
+    ),
+    (
+        "YAGNA_API_URL",
+        "Where `doctor` looks for yagna [default: http://127.0.0.1:7465]",
+    ),
+    ("NO_COLOR", "No colours, unless --color says otherwise"),
+];
+
 fn after_help() -> String {
-    let mut text = String::from(
-        "Environment:\n  \
-         SOVR_HOME       Keeps all state in this directory instead of the XDG places\n  \
-         SOVR_DFS        local or fairos, instead of the kind in storage.toml [default: local]\n  \
-         SOVR_USER       Whose pods are meant, instead of the user in storage.toml [default: me]\n  \
-         SOVR_STORAGE    Where local pods are stored, instead of the directory in storage.toml\n  \
-         SOVR_FAIROS_SERVER       The FairOS-dfs server [default: http://localhost:9090]\n  \
-         SOVR_FAIROS_CREDENTIALS  A file {\"username\": ..., \"password\": ...} that only you can read\n  \
-         SOVR_FAIROS_PASSWORD     The password; no pod and no other program gets to see it\n  \
-         YAGNA_API_URL   Where `doctor` looks for the yagna daemon [default: http://127.0.0.1:7465]\n  \
-         NO_COLOR        No colours, unless --color says otherwise\n\n\
-         The original Sovr's spelling works too: --init, --recipe FILE --run, --recipe FILE --persist,\n\
+    let mut text = String::from("Environment:\n");
+    for (name, meaning) in ENVIRONMENT {
+        text.push_str(&format!("  {name:<24} {meaning}\n"));
+    }
+    text.push_str(
+        "\nThe original Sovr's spelling works too: --init, --recipe FILE --run, --recipe FILE --persist,\n\
          --task FILE, --fork REFERENCE, --import-pod NAME, --list-pods, --generate-pod-registry,\n\
          --persist-self, user new NAME.\n\n\
          Exit codes:\n",

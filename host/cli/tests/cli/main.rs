@@ -1,5 +1,6 @@
 //! The program as a user meets it: words in; standard output, standard error and exit code out.
 
+mod account;
 mod arguments;
 mod consent;
 mod help;
@@ -9,6 +10,7 @@ mod interrupt;
 mod json;
 mod looking;
 mod persist_self;
+mod person;
 mod place;
 mod sharing;
 mod terminal;

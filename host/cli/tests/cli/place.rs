@@ -72,7 +72,7 @@ impl Place {
         self.given(&mut self.command(words))
     }
 
-    fn given(&self, command: &mut Command) -> Given {
+    pub(crate) fn given(&self, command: &mut Command) -> Given {
         let Output {
             status,
             stdout,
