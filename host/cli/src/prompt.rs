@@ -4,7 +4,7 @@
 //! be read is refused instead of scrolled past. The default of the trait denies, so a build, a test or an
 //! embedding that forgets to say how to ask gets a no.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
@@ -179,7 +179,7 @@ impl Drop for Quiet {
 }
 
 /// One line from single keys, with the keys that correct it.
-fn typed(keys: impl Read, most: usize) -> io::Result<String> {
+fn typed(keys: impl BufRead, most: usize) -> io::Result<String> {
     const CTRL_C: u8 = 3;
     const CTRL_D: u8 = 4;
     const CTRL_U: u8 = 21;
