@@ -141,6 +141,8 @@ pub(crate) fn credentials_of_the_original_are_taken() {
     let given = heidi.with(&named, &["whoami", "--json"]);
     assert_eq!(given.json()["held"], "credentials", "{given}");
     assert!(given.stderr.contains("warning: ") && given.stderr.contains("chmod 600"));
+    let given = heidi.with(&named, &["list"]);
+    assert!(given.stderr.contains("chmod 600"), "{given}");
     let given = heidi.with(&named, &["doctor", "--json"]);
     let state = given.json()["state"].to_string();
     assert!(state.contains("chmod 600"), "{given}");
