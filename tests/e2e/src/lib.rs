@@ -9,11 +9,13 @@
 //! | [`paths`] | where the program, the templates and the hostile guests are |
 //! | [`home`] | state directories of one test |
 //! | [`pod`] | pods of one test |
-//! | [`users`] | users who share a storage |
+//! | [`users`] | users who share a storage, of either kind |
+//! | [`each`] | tests that run on each kind of storage |
 //! | [`run`] | one start of the program, and what was seen of it |
 //! | [`watch`] | processes as the kernel shows them: which there are, their memory, the moment they end |
 //! | [`wasm`] | guests that no compiler would make |
 
+pub mod each;
 pub mod home;
 pub mod paths;
 pub mod pod;
@@ -22,10 +24,11 @@ pub mod users;
 pub mod wasm;
 pub mod watch;
 
+pub use each::on_each_storage;
 pub use home::Home;
-pub use pod::Pod;
+pub use pod::{Pod, tree};
 pub use run::{Ended, Running};
-pub use users::{Storage, User};
+pub use users::{Storage, User, block_on};
 
 /// The program's exit codes, as its help documents them.
 pub mod exit {

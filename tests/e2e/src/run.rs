@@ -120,6 +120,12 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it is gone.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("the program can be waited for").is_some()
+    }
+
     /// Sends it a signal, if it is still there.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);

@@ -59,7 +59,7 @@ const TESTS: [(&str, fn()); 27] = [
 ];
 
 /// Guests of the same build that other tests use.
-const TESTED_ELSEWHERE: [&str; 2] = ["jobs", "task_pod"];
+const TESTED_ELSEWHERE: [&str; 3] = ["jobs", "storage_errands", "task_pod"];
 
 static TABLE: Mutex<Vec<Row>> = Mutex::new(Vec::new());
 

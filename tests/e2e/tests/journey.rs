@@ -1,11 +1,28 @@
-//! The journey that the Sovr Protocol documents: one user persists and shares, another forks, runs and shares the output,
-//! a third works on that output, in a pod and in a task.
+//! The journey that the Sovr Protocol documents, on each kind of storage: one user persists and shares, another forks,
+//! runs and shares the output, a third works on that output, in a pod and in a task. And what else users do with the
+//! pods that they have in storage.
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
+use libtest_mimic::Arguments;
 use serde_json::{Value, json};
-use sovr_e2e::{Ended, Pod, Storage, User, exit};
+use sovr_dfs::Place;
+use sovr_e2e::{Ended, Pod, Storage, User, block_on, exit, on_each_storage, paths, tests, tree};
+use tokio::io::AsyncReadExt as _;
+
+fn main() -> ExitCode {
+    let trials = on_each_storage(&tests![
+        a_pod_goes_from_one_user_to_the_next_and_its_output_on_to_a_third,
+        a_task_renders_and_lays_out_and_is_not_paid_for_twice,
+        what_is_persisted_is_listed_and_imported_and_deleted,
+        a_lost_registry_is_made_anew,
+        whoever_has_a_reference_forks_and_has_said_nothing_of_themselves,
+        a_script_works_on_the_storage_pods_that_it_was_given_and_no_others,
+    ]);
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
 
 /// Three small frames: the same road in less time.
 const EXEC: &str = "script/render.wasm --frames 0..30:10 --width 96 --height 72 --samples 4";
@@ -29,9 +46,7 @@ fn run(user: &User, directory: &Path) -> Ended {
     user.run(["run", path, "--yes", "--json"]).expect(exit::OK)
 }
 
-#[test]
-fn a_pod_goes_from_one_user_to_the_next_and_its_output_on_to_a_third() {
-    let storage = Storage::new();
+fn a_pod_goes_from_one_user_to_the_next_and_its_output_on_to_a_third(storage: &Storage) {
     let (alice, bob, carol) = (
         storage.user("alice"),
         storage.user("bob"),
@@ -108,9 +123,7 @@ fn a_pod_goes_from_one_user_to_the_next_and_its_output_on_to_a_third() {
     ended.expect_no_process_left();
 }
 
-#[test]
-fn a_task_renders_and_lays_out_and_is_not_paid_for_twice() {
-    let storage = Storage::new();
+fn a_task_renders_and_lays_out_and_is_not_paid_for_twice(storage: &Storage) {
     let (alice, bob) = (storage.user("alice"), storage.user("bob"));
     let pods = [
         alice.persist(&render().path()),
@@ -137,4 +150,172 @@ fn a_task_renders_and_lays_out_and_is_not_paid_for_twice() {
         .collect();
     assert_eq!(outcomes, ["unchanged", "unchanged"], "{again}");
     assert!(again.events_of("finished").is_empty(), "nothing ran");
+}
+
+/// Names in a list of pods.
+fn names(pods: &Value) -> Vec<&str> {
+    let pods = pods.as_array().unwrap().iter();
+    pods.map(|pod| pod["pod"].as_str().unwrap()).collect()
+}
+
+fn what_is_persisted_is_listed_and_imported_and_deleted(storage: &Storage) {
+    let (alice, bob) = (storage.user("alice"), storage.user("bob"));
+    let original = render();
+    let reference = alice.persist(&original.path());
+    alice.persist(&Pod::from_template("contact-sheet").path());
+    bob.document(&["fork", &reference]);
+
+    let listed = alice.document(&["list"]);
+    assert_eq!(names(&listed["own"]), ["contact-sheet", "render"]);
+    assert_eq!(listed["own"][1]["references"], json!([reference]));
+    let listed = bob.document(&["list"]);
+    assert_eq!(names(&listed["own"]), [""; 0]);
+    assert_eq!(names(&listed["forked"]), ["render"]);
+    assert_eq!(listed["forked"][0]["reference"], reference);
+
+    // The owner by name, and who forked it by the same name.
+    for user in [&alice, &bob] {
+        user.document(&["import", "render", "--into", "again"]);
+        let imported = tree(&user.path("again"));
+        let of_original = tree(&original.path());
+        for (path, content) in &of_original {
+            let same = imported.iter().any(|(p, c)| p == path && c == content);
+            assert!(same, "{}", path.display());
+        }
+    }
+
+    // Persisted again it has the same reference, which shows the new content.
+    original.edit_recipe(|recipe| recipe["description"] = json!("another"));
+    assert_eq!(alice.persist(&original.path()), reference);
+    bob.document(&["fork", &reference, "--into", "changed"]);
+    let changed: Value =
+        serde_json::from_slice(&fs::read(bob.path("changed/recipe.json")).unwrap()).unwrap();
+    assert_eq!(changed["description"], "another");
+
+    let deleted = alice.document(&["delete", "render", "--yes"]);
+    assert_eq!(deleted["pods"], json!(["render"]));
+    assert_eq!(names(&alice.document(&["list"])["own"]), ["contact-sheet"]);
+    let ended = bob
+        .run(["fork", &reference, "--into", "late"])
+        .expect(exit::UNAVAILABLE);
+    assert!(ended.stderr.contains(&reference), "{ended}");
+    assert!(!bob.path("late").exists());
+}
+
+fn a_lost_registry_is_made_anew(storage: &Storage) {
+    let alice = storage.user("alice");
+    let reference = alice.persist(&render().path());
+    alice.persist(&Pod::from_template("contact-sheet").path());
+    let listed = alice.document(&["list"]);
+    let registry = "ComputePodRegistry".parse().unwrap();
+    block_on(storage.open(&alice).delete_pod(&registry)).unwrap();
+    assert_eq!(alice.document(&["list"])["own"], json!([]));
+    let rebuilt = alice.document(&["registry", "rebuild"]);
+    assert_eq!(names(&rebuilt["found"]), ["contact-sheet", "render"]);
+    assert_eq!(rebuilt["skipped"], json!([]));
+    assert_eq!(alice.document(&["list"]), listed);
+    // Also for others nothing has changed.
+    storage.user("bob").document(&["fork", &reference]);
+}
+
+fn whoever_has_a_reference_forks_and_has_said_nothing_of_themselves(storage: &Storage) {
+    let original = Pod::from_template("contact-sheet");
+    let reference = storage.user("alice").persist(&original.path());
+    let stranger = storage.stranger();
+    stranger.document(&["fork", &reference]);
+    assert_eq!(
+        fs::read(stranger.path("contact-sheet/script/contact-sheet.wasm")).unwrap(),
+        fs::read(original.join("script/contact-sheet.wasm")).unwrap()
+    );
+}
+
+fn a_script_works_on_the_storage_pods_that_it_was_given_and_no_others(storage: &Storage) {
+    let (alice, bob) = (storage.user("alice"), storage.user("bob"));
+    let of_bob = bob.persist(&Pod::from_template("contact-sheet").path());
+    // Nobody shares unless they have said that pods may.
+    fs::write(
+        alice.home.path().join("policy.toml"),
+        "[dfs]\nshare = true\n",
+    )
+    .unwrap();
+    let closed = "closed".parse().unwrap();
+    block_on(storage.open(&alice).create_pod(&closed)).unwrap();
+    let component = fs::read(paths::guest("storage_errands")).unwrap();
+    let capabilities = json!({ "dfs": { "write": ["results"], "share": true } });
+    let pod = Pod::from_component("errands", &component, capabilities);
+    fs::write(pod.join("payload/large"), vec![7; 3_000_000]).unwrap();
+    let script = |words: &str| {
+        pod.edit_recipe(|recipe| {
+            recipe["golem"]["exec"] = json!(format!("script/script.wasm {words}"));
+        });
+        let ended = run(&alice, &pod.path());
+        let output = ended.script_output();
+        let lines = output.lines().map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+
+    let told = script(
+        "pods make results directory results /a write results /a/b text write results /a/b changed read results /a/b \
+         list results / list results /a store payload/large results /large fetch results /large output/large \
+         remove results /a/b list results /a pods",
+    );
+    assert_eq!(
+        told,
+        [
+            "pods: ",
+            "make: done",
+            "directory: done",
+            "write: done",
+            "write: done",
+            "read: changed",
+            "list: a/",
+            "list: b=7",
+            "store: 3000000",
+            "fetch: 3000000",
+            "remove: done",
+            "list: ",
+            "pods: results",
+        ]
+    );
+    assert_eq!(
+        fs::read(pod.join("output/large")).unwrap(),
+        vec![7; 3_000_000]
+    );
+
+    // What others shared can be received and read, and what is one's own be shared.
+    let told = script(&format!(
+        "receive {of_bob} list received / write received /a text share results"
+    ));
+    assert_eq!(told[0], "receive: ");
+    assert!(told[1].contains("contact-sheet.zip="), "{told:?}");
+    assert!(told[2].starts_with("write: held: "), "{told:?}");
+    let shared = told[3].strip_prefix("share: ").unwrap();
+    let place = Place::Shared(shared.parse().unwrap());
+    let read = async {
+        let dfs = storage.open(&bob);
+        let mut file = dfs.read(&place, &"/large".parse().unwrap()).await.unwrap();
+        let mut content = Vec::new();
+        file.content.read_to_end(&mut content).await.unwrap();
+        content
+    };
+    assert_eq!(block_on(read), vec![7; 3_000_000]);
+
+    // A pod that nobody named stays closed, to every instruction.
+    let told = script(
+        "make other list closed / write closed /a text read ComputePodRegistry /Registry.json share closed \
+         store payload/large closed /large remove closed /a",
+    );
+    assert!(
+        told.iter().all(|line| line.contains(": held: ")) && told.len() == 7,
+        "{told:?}"
+    );
+    assert_eq!(
+        block_on(
+            storage
+                .open(&alice)
+                .list(&(&closed).into(), &"/".parse().unwrap())
+        )
+        .unwrap(),
+        []
+    );
 }

@@ -1,45 +1,36 @@
 //! What the original client stored is forked, listed and rebuilt, and what this program stores is what the original
-//! expects.
+//! expects, on each kind of storage.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::{Value, json};
-use sovr_dfs::local::{Caps, LocalDfs};
-use sovr_dfs::{Dfs, Place};
-use sovr_e2e::{Pod, Storage, exit, paths};
+use sovr_dfs::Place;
+use sovr_e2e::{Pod, Storage, User, block_on, exit, on_each_storage, paths, tests, tree};
 
 const NO_PYTHON: &str = "python3 is missing: install it with `apt-get install python3`";
 
 fn main() -> ExitCode {
-    let test = |name: &str, run: fn()| {
-        Trial::test(name, move || {
-            run();
-            Ok(())
-        })
-    };
-    macro_rules! tests {
-        ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
-    }
-    let mut tests = tests![
+    let mut trials = on_each_storage(&tests![
         a_pod_of_the_original_is_forked_and_shown_and_run_says_how_to_port_it,
         registries_of_the_original_are_listed_and_kept,
         a_lost_registry_is_rebuilt_from_the_pods_themselves,
         a_task_of_the_original_is_persisted_and_forked,
-    ];
+    ]);
     // In CI a missing interpreter is a failure, elsewhere a skip that counts as ignored.
     let skipped = python().is_none() && std::env::var_os("CI").is_none();
-    if skipped {
-        println!("skipped: what_is_persisted_here_is_forked_by_the_original: {NO_PYTHON}");
+    for trial in on_each_storage(&tests![what_is_persisted_here_is_forked_by_the_original]) {
+        if skipped {
+            println!("skipped: {}: {NO_PYTHON}", trial.name());
+        }
+        trials.push(match skipped {
+            true => trial.with_ignored_flag(true),
+            false => trial,
+        });
     }
-    tests.extend(
-        tests![what_is_persisted_here_is_forked_by_the_original]
-            .into_iter()
-            .map(|test| test.with_ignored_flag(skipped)),
-    );
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -49,21 +40,9 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(work)
-}
-
-fn open(storage: &Storage, user: &str) -> LocalDfs {
-    LocalDfs::open(storage.path(), &user.parse().unwrap(), Caps::default()).unwrap()
-}
-
 /// Stores files as the original client does: pod, path, fixture.
-fn store(storage: &Storage, user: &str, files: &[(&str, &str, &str)]) {
-    let dfs = open(storage, user);
+fn store(storage: &Storage, user: &User, files: &[(&str, &str, &str)]) {
+    let dfs = storage.open(user);
     block_on(async {
         for (pod, path, name) in files {
             let pod = pod.parse().unwrap();
@@ -78,16 +57,15 @@ fn store(storage: &Storage, user: &str, files: &[(&str, &str, &str)]) {
     });
 }
 
-fn share(storage: &Storage, user: &str, pod: &str) -> String {
-    let dfs = open(storage, user);
-    block_on(dfs.share(&pod.parse().unwrap()))
+fn share(storage: &Storage, user: &User, pod: &str) -> String {
+    block_on(storage.open(user).share(&pod.parse().unwrap()))
         .unwrap()
         .to_string()
 }
 
-fn read(storage: &Storage, user: &str, pod: &str, path: &str) -> Vec<u8> {
+fn read(storage: &Storage, user: &User, pod: &str, path: &str) -> Vec<u8> {
     use tokio::io::AsyncReadExt;
-    let dfs = open(storage, user);
+    let dfs = storage.open(user);
     block_on(async {
         let place = Place::Pod(pod.parse().unwrap());
         let mut file = dfs.read(&place, &path.parse().unwrap()).await.unwrap();
@@ -109,15 +87,14 @@ const BOOKS: [(&str, &str, &str); 2] = [
     ("SharedPods", "/SharedPods.json", "SharedPods.json"),
 ];
 
-fn a_pod_of_the_original_is_forked_and_shown_and_run_says_how_to_port_it() {
-    let storage = Storage::new();
-    store(&storage, "alice", &STORED);
-    let bob = storage.user("bob");
+fn a_pod_of_the_original_is_forked_and_shown_and_run_says_how_to_port_it(storage: &Storage) {
+    let (alice, bob) = (storage.user("alice"), storage.user("bob"));
+    store(storage, &alice, &STORED);
     for (pod, script) in [
         ("HelloWorld", "script/hello.py"),
         ("XCeption", "script/classify.py"),
     ] {
-        let reference = share(&storage, "alice", pod);
+        let reference = share(storage, &alice, pod);
         let ended = bob.run(["--fork", &reference]).expect(exit::OK);
         let told = format!("{}{}", ended.stdout(), ended.stderr);
         assert!(
@@ -136,11 +113,10 @@ fn a_pod_of_the_original_is_forked_and_shown_and_run_says_how_to_port_it() {
     }
 }
 
-fn registries_of_the_original_are_listed_and_kept() {
-    let storage = Storage::new();
-    store(&storage, "alice", &STORED);
-    store(&storage, "alice", &BOOKS);
+fn registries_of_the_original_are_listed_and_kept(storage: &Storage) {
     let alice = storage.user("alice");
+    store(storage, &alice, &STORED);
+    store(storage, &alice, &BOOKS);
     let listed = alice.document(&["--list-pods"]);
     let names: Vec<_> = listed["own"]
         .as_array()
@@ -161,7 +137,7 @@ fn registries_of_the_original_are_listed_and_kept() {
     for (pod, path, name) in BOOKS {
         let (before, after) = (
             parse(&fixture(name)),
-            parse(&read(&storage, "alice", pod, path)),
+            parse(&read(storage, &alice, pod, path)),
         );
         for (key, value) in before.as_object().unwrap() {
             assert_eq!(&after[key], value, "{name}: {key}");
@@ -171,7 +147,7 @@ fn registries_of_the_original_are_listed_and_kept() {
             before.as_object().unwrap().len() + 1
         );
     }
-    let shared = parse(&read(&storage, "alice", "SharedPods", "/SharedPods.json"));
+    let shared = parse(&read(storage, &alice, "SharedPods", "/SharedPods.json"));
     let entry = shared["contact-sheet"][0].as_object().unwrap();
     assert_eq!(
         entry.keys().collect::<Vec<_>>(),
@@ -179,20 +155,19 @@ fn registries_of_the_original_are_listed_and_kept() {
     );
 }
 
-fn a_lost_registry_is_rebuilt_from_the_pods_themselves() {
-    let storage = Storage::new();
-    store(&storage, "alice", &STORED);
+fn a_lost_registry_is_rebuilt_from_the_pods_themselves(storage: &Storage) {
+    let alice = storage.user("alice");
+    store(storage, &alice, &STORED);
     // A pod whose recipe is in its archive alone, and one that has only the documented marker.
     store(
-        &storage,
-        "alice",
+        storage,
+        &alice,
         &[
             ("Zipped", "/Zipped.zip", "HelloWorld.zip"),
             ("Marked", "/XCeption.recipe", "XCeption.recipe.json"),
             ("no-pod", "/picture.bin", "README.md"),
         ],
     );
-    let alice = storage.user("alice");
     let rebuilt = alice.document(&["--generate-pod-registry"]);
     let names: Vec<_> = rebuilt["found"]
         .as_array()
@@ -202,8 +177,8 @@ fn a_lost_registry_is_rebuilt_from_the_pods_themselves() {
         .collect();
     assert_eq!(names, ["HelloWorld", "Marked", "XCeption", "Zipped"]);
     let registry: Value = serde_json::from_slice(&read(
-        &storage,
-        "alice",
+        storage,
+        &alice,
         "ComputePodRegistry",
         "/Registry.json",
     ))
@@ -217,8 +192,7 @@ fn a_lost_registry_is_rebuilt_from_the_pods_themselves() {
     );
 }
 
-fn a_task_of_the_original_is_persisted_and_forked() {
-    let storage = Storage::new();
+fn a_task_of_the_original_is_persisted_and_forked(storage: &Storage) {
     let (alice, bob) = (storage.user("alice"), storage.user("bob"));
     let directory = alice.path("keras");
     fs::create_dir(&directory).unwrap();
@@ -227,7 +201,7 @@ fn a_task_of_the_original_is_persisted_and_forked() {
     alice
         .run(["--recipe", recipe.to_str().unwrap(), "--persist"])
         .expect(exit::OK);
-    let reference = share(&storage, "alice", "keras");
+    let reference = share(storage, &alice, "keras");
     bob.document(&["fork", &reference]);
     assert_eq!(
         fs::read(bob.path("keras/recipe.json")).unwrap(),
@@ -247,15 +221,14 @@ for directory in ('script', 'payload', 'output', 'logs'):
     assert os.path.isdir(os.path.join(where, name, directory)), directory
 ";
 
-fn what_is_persisted_here_is_forked_by_the_original() {
-    let storage = Storage::new();
+fn what_is_persisted_here_is_forked_by_the_original(storage: &Storage) {
     let alice = storage.user("alice");
     let pod = Pod::from_template("contact-sheet");
     alice.persist(&pod.path());
     let place = alice.path("original");
     fs::create_dir(&place).unwrap();
     for name in ["contact-sheet.zip", "recipe.json"] {
-        let content = read(&storage, "alice", "contact-sheet", &format!("/{name}"));
+        let content = read(storage, &alice, "contact-sheet", &format!("/{name}"));
         fs::write(place.join(name), content).unwrap();
     }
     let python = python().expect(NO_PYTHON);
@@ -278,25 +251,4 @@ fn python() -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|place| place.join("python3"))
         .find(|place| place.exists())
-}
-
-/// All files of a directory with their content.
-fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut pending = vec![directory.to_owned()];
-    while let Some(place) = pending.pop() {
-        for entry in fs::read_dir(place).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else {
-                files.push((
-                    path.strip_prefix(directory).unwrap().to_owned(),
-                    fs::read(&path).unwrap(),
-                ));
-            }
-        }
-    }
-    files.sort();
-    files
 }
