@@ -6,8 +6,9 @@
 //! cargo xtask guests
 //! cargo build --release
 //! cargo build --release --manifest-path plugins/Cargo.toml --package renderer --bin renderer
-//! apt-get install zip unzip
-//! cargo bench --package sovr-e2e                       # all; or: -- start, -- render, -- deadline, -- storage
+//! apt-get install zip unzip curl golang
+//! cargo xtask fairos
+//! cargo bench --package sovr-e2e               # all; or: -- start, -- render, -- deadline, -- storage, -- fairos
 //! ```
 //!
 //! Peers are installed for the bench only and nothing else uses them. Whatever is missing is said, and left out.
@@ -18,8 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use sovr_e2e::{Home, Pod, Storage, exit, paths, wasm};
+use serde_json::{Value, json};
+use sovr_e2e::users::PASSWORD;
+use sovr_e2e::{Home, Pod, Storage, User, exit, paths, wasm};
+use sovr_test_fairos::{Server, program};
 
 /// Rounds of what takes milliseconds.
 const ROUNDS: usize = 40;
@@ -38,6 +41,7 @@ fn main() {
         ("render", render),
         ("deadline", deadline),
         ("storage", storage),
+        ("fairos", fairos),
     ] {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             println!("\n{name}");
@@ -374,24 +378,194 @@ fn storage() {
     at_most("fork / cp and unzip", fork.div_duration_f64(unzip), 1.2);
 }
 
-/// 500 MB: noise as in pictures, text, and many small files.
-fn large_pod() -> Pod {
+/// A pod of 100 MB onto a FairOS-dfs server and back, next to `curl` that sends and fetches the pod's archive: the same
+/// bytes to and from the same server, in blocks of the same size, each time into a new pod. What persist and fork do
+/// beyond that counts for them: archive, digests, recipe, books, sharing, unpacking, and to look whether it has arrived.
+///
+/// Noise, because the archive is to have as many bytes as the pod. The server keeps all in memory.
+fn fairos() {
+    if let Some(why) = program::missing() {
+        println!("  {why}");
+        return;
+    }
+    let users = Storage::fairos(Server::dev());
+    let alice = users.user("alice");
+    let curl = Curl::log_in(&users, &alice);
+    let pod = noisy_pod(10);
+    let path = pod.path();
+    let (sent, fetched) = (alice.path("sent.zip"), alice.path("fetched.zip"));
+
+    let mut times = [const { Vec::new() }; 4];
+    for round in 0..=LONG_ROUNDS {
+        let (name, plain) = (format!("noisy-{round}"), format!("plain-{round}"));
+        pod.edit_recipe(|recipe| recipe["name"] = json!(name));
+        let persist = time(&mut alice.home.command(["persist".as_ref(), path.as_os_str()]));
+        let listed = alice.document(&["list"]);
+        let own = listed["own"].as_array().unwrap();
+        let entry = own.iter().find(|entry| entry["pod"] == name.as_str());
+        let reference = entry.unwrap()["references"][0].as_str().unwrap();
+
+        time(&mut curl.fetch(&name, &format!("{name}.zip"), &sent));
+        time(&mut curl.make(&plain));
+        let send = time(&mut curl.send(&plain, &sent));
+        let mut fork = alice.home.command(["fork", reference, "--into", "forked"]);
+        let fork = time(fork.current_dir(alice.path("")));
+        let fetch = time(&mut curl.fetch(&plain, "sent.zip", &fetched));
+        assert_eq!(fs::read(&sent).unwrap(), fs::read(&fetched).unwrap());
+        fs::remove_dir_all(alice.path("forked")).unwrap();
+        if round > 0 {
+            for (times, took) in times.iter_mut().zip([persist, send, fork, fetch]) {
+                times.push(took);
+            }
+        }
+    }
+    let ratio = |ours: usize, theirs: usize| {
+        let pairs = times[ours].iter().zip(&times[theirs]);
+        let mut ratios: Vec<f64> = pairs.map(|(a, b)| a.div_duration_f64(*b)).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    };
+    let (persist, fork) = (ratio(0, 1), ratio(2, 3));
+    let words = [
+        "persist, s",
+        "curl, sending, s",
+        "fork, s",
+        "curl, fetching, s",
+    ];
+    for (what, times) in words.into_iter().zip(&mut times) {
+        line(what, quantile(times, 0.5).as_secs_f64(), None);
+    }
+    at_most("persist / curl, sending", persist, 1.1);
+    at_most("fork / curl, fetching", fork, 1.1);
+
+    let peaks = [1, 10].map(|files| {
+        let pod = noisy_pod(files);
+        pod.edit_recipe(|recipe| recipe["name"] = json!(format!("size-{files}")));
+        let path = pod.path();
+        let persisted = alice
+            .run(["persist", path.to_str().unwrap(), "--json"])
+            .expect(exit::OK);
+        let reference: Value = serde_json::from_str(&persisted.stdout()).unwrap();
+        let reference = reference["reference"].as_str().unwrap();
+        let forked = alice
+            .run(["fork", reference, "--into", "forked"])
+            .expect(exit::OK);
+        fs::remove_dir_all(alice.path("forked")).unwrap();
+        [persisted, forked].map(|ended| {
+            let children = ended.children.iter().map(|child| child.peak());
+            let parent = ended.parent.iter().map(|parent| parent.peak());
+            children.chain(parent).max().unwrap_or_default() as f64 / 1e6
+        })
+    });
+    for (index, what) in ["persist", "fork"].into_iter().enumerate() {
+        let [small, large] = peaks.map(|peaks| peaks[index]);
+        line(
+            &format!("{what}: peak of memory with 10 MB, MB"),
+            small,
+            None,
+        );
+        at_most(
+            &format!("{what}: what 90 MB more add to it, MB"),
+            large - small,
+            8.0,
+        );
+    }
+}
+
+/// The server's interface as its documentation shows it.
+struct Curl {
+    server: String,
+    token: String,
+}
+
+impl Curl {
+    fn log_in(users: &Storage, user: &User) -> Curl {
+        let server = users.server().expect("it is a server").url().to_owned();
+        let login = json!({ "userName": user.name, "password": PASSWORD });
+        let answer = Command::new("curl")
+            .args(["-sSf", "-H", "Content-Type: application/json", "-d"])
+            .args([login.to_string(), format!("{server}/v2/user/login")])
+            .output()
+            .expect("curl is there");
+        let answer: Value = serde_json::from_slice(&answer.stdout).expect("the login is answered");
+        let token = answer["accessToken"].as_str().expect("a login has a token");
+        Curl {
+            server,
+            token: token.to_owned(),
+        }
+    }
+
+    fn call(&self, path: &str) -> Command {
+        let mut command = Command::new("curl");
+        command
+            .args(["-sSf", "-H"])
+            .arg(format!("Authorization: Bearer {}", self.token))
+            .arg(format!("{}{path}", self.server));
+        command
+    }
+
+    fn make(&self, pod: &str) -> Command {
+        let mut command = self.call("/v1/pod/new");
+        command.args(["-H", "Content-Type: application/json", "-d"]);
+        command.arg(json!({ "podName": pod }).to_string());
+        command
+    }
+
+    fn send(&self, pod: &str, file: &Path) -> Command {
+        /// As the program chooses it.
+        const BLOCKS: u64 = 16;
+        let size = fs::metadata(file).expect("the archive is there").len();
+        let block = (size / BLOCKS).clamp(1_000_000, 8_000_000);
+        let mut command = self.call("/v1/file/upload");
+        for field in [
+            format!("podName={pod}"),
+            "dirPath=/".to_owned(),
+            "overwrite=true".to_owned(),
+            format!("blockSize={block}"),
+            format!("files=@{}", file.display()),
+        ] {
+            command.args(["-F", &field]);
+        }
+        command
+    }
+
+    fn fetch(&self, pod: &str, file: &str, into: &Path) -> Command {
+        let mut command = self.call(&format!("/v1/file/download?podName={pod}&filePath=/{file}"));
+        command.arg("-o").arg(into);
+        command
+    }
+}
+
+/// A pod of so many files of 10 MB that nothing makes smaller.
+fn noisy_pod(files: usize) -> Pod {
     let pod = Pod::from_template("hello-world");
-    pod.edit_recipe(|recipe| recipe["name"] = json!("large"));
-    let payload = pod.join("payload");
+    let mut next = noise();
+    for number in 0..files {
+        let bytes: Vec<u8> = (0..10_000_000 / 8)
+            .flat_map(|_| next().to_le_bytes())
+            .collect();
+        fs::write(pod.join(&format!("payload/noise-{number}.bin")), bytes).unwrap();
+    }
+    pod
+}
+
+/// Numbers with no order in them, always the same.
+fn noise() -> impl FnMut() -> u64 {
     let mut noise = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
+    move || {
         noise ^= noise << 13;
         noise ^= noise >> 7;
         noise ^= noise << 17;
         noise
-    };
-    for number in 0..25 {
-        let bytes: Vec<u8> = (0..10_000_000 / 8)
-            .flat_map(|_| next().to_le_bytes())
-            .collect();
-        fs::write(payload.join(format!("noise-{number}.bin")), bytes).unwrap();
     }
+}
+
+/// 500 MB: noise as in pictures, text, and many small files.
+fn large_pod() -> Pod {
+    let pod = noisy_pod(25);
+    pod.edit_recipe(|recipe| recipe["name"] = json!("large"));
+    let payload = pod.join("payload");
+    let mut next = noise();
     let mut text = |bytes: usize| {
         let mut text = String::new();
         while text.len() < bytes {
