@@ -61,6 +61,8 @@ const RANDOM: usize = 4;
 const BATCH: [u8; 32] = [0; 32];
 const PASSWORD: &str = "correct horse battery staple";
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     // The client wants to know whose cryptography it would use, though all is plain HTTP here.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -74,7 +76,7 @@ fn main() -> ExitCode {
     let without_package = without_package.filter(|_| !program::is_ci());
     let trial = Trial::test(OF_ANOTHER, move || compare(&installed?));
     let mut trials = vec![left_out(trial, without_package)];
-    let with_server: [(&str, fn() -> Result<(), Failed>); 2] = [
+    let with_server: [(&str, Test); 2] = [
         ("references_are_those_of_a_node", || {
             block_on(compare_with_node())
         }),
