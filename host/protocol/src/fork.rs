@@ -396,7 +396,6 @@ impl Protocol {
     }
 }
 
-/// Writes what belongs to a fork.
 /// What an account is needed for; none without one.
 fn with_account<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
@@ -405,6 +404,7 @@ fn with_account<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
+/// Writes what belongs to a fork.
 fn make_ready(
     fresh: FreshDirectory,
     name: PodName,

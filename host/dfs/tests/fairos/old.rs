@@ -6,7 +6,7 @@ use std::task::Poll;
 use libtest_mimic::Trial;
 use sovr_dfs::fairos::{AccountError, FairosDfs, Login};
 use sovr_dfs::testsuite;
-use sovr_dfs::{Dfs, Error, Place, Pod, PodName};
+use sovr_dfs::{Dfs, DfsPath, Error, Place, Pod, PodName};
 use sovr_test_fairos::OldServer;
 use tokio::io::AsyncReadExt;
 
