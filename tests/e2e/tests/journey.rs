@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use sovr_dfs::Place;
-use sovr_e2e::{Ended, Pod, Storage, User, block_on, exit, on_each_storage, paths, tests, tree};
+use sovr_e2e::{
+    Ended, Pod, Storage, User, block_on, each, exit, on_each_storage, paths, tests, tree,
+};
 use tokio::io::AsyncReadExt as _;
 
 fn main() -> ExitCode {
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         whoever_has_a_reference_forks_and_has_said_nothing_of_themselves,
         a_script_works_on_the_storage_pods_that_it_was_given_and_no_others,
     ]);
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    each::run(trials)
 }
 
 /// Three small frames: the same road in less time.

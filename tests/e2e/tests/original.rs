@@ -5,10 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use sovr_dfs::Place;
-use sovr_e2e::{Pod, Storage, User, block_on, exit, on_each_storage, paths, tests, tree};
+use sovr_e2e::{Pod, Storage, User, block_on, each, exit, on_each_storage, paths, tests, tree};
 
 const NO_PYTHON: &str = "python3 is missing: install it with `apt-get install python3`";
 
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
             false => trial,
         });
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    each::run(trials)
 }
 
 fn fixture(name: &str) -> Vec<u8> {

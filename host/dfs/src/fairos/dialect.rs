@@ -254,7 +254,7 @@ impl Refusal {
 }
 
 /// `null` for an empty list, as Go writes it.
-fn none_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(super) fn none_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

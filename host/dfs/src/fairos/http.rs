@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::header::COOKIE;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
@@ -326,6 +327,16 @@ pub(super) fn broken(error: reqwest::Error) -> Fault {
     Fault::Connection(Untrusted::new(reason).escaped())
 }
 
+/// The length of a file, in the head of an answer with or without its content.
+///
+/// # Errors
+/// [`Fault::Nonsense`] if it is not there.
+pub(super) fn announced(response: &Response) -> Result<u64, Fault> {
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.ok_or_else(|| Fault::Nonsense("the server does not say how long the file is".to_owned()))
+}
+
 /// The content of a file. It is an error if the server sends less or more than it announced, or pauses too long.
 pub(super) struct Download {
     pieces: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
@@ -341,11 +352,7 @@ impl Download {
     /// # Errors
     /// [`Fault::Nonsense`] without an announced length.
     pub(super) fn new(response: Response) -> Result<Download, Fault> {
-        let Some(size) = response.content_length() else {
-            return Err(Fault::Nonsense(
-                "the server does not say how long the file is".to_owned(),
-            ));
-        };
+        let size = announced(&response)?;
         Ok(Download {
             pieces: response.bytes_stream().boxed(),
             piece: Bytes::new(),

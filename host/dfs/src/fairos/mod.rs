@@ -30,6 +30,7 @@
 mod account;
 mod dialect;
 mod http;
+mod index;
 mod loan;
 mod lock;
 mod received;

@@ -84,6 +84,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The same without the content of the answer.
+    pub(super) fn head(path: &'static str) -> Call<'a> {
+        Call {
+            method: Method::HEAD,
+            ..Call::get(path)
+        }
+    }
+
     pub(super) fn post(path: &'static str, body: Value) -> Call<'a> {
         Call {
             method: Method::POST,

@@ -28,6 +28,7 @@ use reqwest::Response;
 
 use super::dialect::{Counts, Listing, Refusal};
 use super::http::Fault;
+use super::index;
 use super::lock::Locks;
 use super::session::{Call, Session};
 use super::unlockable;
@@ -185,26 +186,20 @@ impl Tree {
         }
     }
 
-    async fn ask(&self, path: &str) -> Result<Listing, Fault> {
+    async fn ask(&self, at: &DfsPath) -> Result<Listing, Fault> {
         match self.view.name() {
             Ok(name) => {
                 let call = Call::get("v1/dir/ls").with("podName", name);
-                self.session.ask(call.with("dirPath", path)).await
+                self.session.ask(call.with("dirPath", at.as_str())).await
             }
-            Err(reference) => {
-                let reference = reference.to_string();
-                let call = Call::get("public-dir").public();
-                self.session
-                    .ask(call.with("sharingRef", &reference).with("dirPath", path))
-                    .await
-            }
+            Err(reference) => index::list(&self.session, &reference.to_string(), at).await,
         }
     }
 
     /// Lists a directory until nothing is left out, or it seems that it always will be.
     async fn whole(&self, at: &DfsPath) -> Result<Result<Directory, Fault>, Error> {
         let (View::Named(pod), Some(locks)) = (&self.view, &self.locks) else {
-            let listed = self.ask(at.as_str()).await;
+            let listed = self.ask(at).await;
             return Ok(listed.map(|listing| Directory::new(at, listing)));
         };
         let mut best: Option<Directory> = None;
@@ -235,7 +230,7 @@ impl Tree {
     }
 
     async fn counted(&self, pod: &PodName, at: &DfsPath) -> Result<Directory, Fault> {
-        let listing = self.ask(at.as_str()).await?;
+        let listing = self.ask(at).await?;
         let call = Call::get("v1/dir/stat").with("podName", pod.as_str());
         let counts: Counts = self.session.ask(call.with("dirPath", at.as_str())).await?;
         let listed = listing.dirs.len() + listing.files.len();

@@ -17,6 +17,7 @@ tests! {
     a_refused_stamp_is_named_and_leaves_what_was_there
     a_stamp_refused_in_mid_replacement_leaves_the_old_or_the_new
     an_upload_that_failed_late_is_not_shown
+    a_deletion_that_broke_off_keeps_nobody_from_reading_what_is_shared
     a_file_comes_over_slow_chunks
     a_missing_block_is_an_error_and_never_a_short_file
     a_server_killed_in_mid_upload_shows_nothing_half
@@ -183,6 +184,28 @@ fn an_upload_that_failed_late_is_not_shown() {
         assert_eq!(names(&world.alice(), &here(), "/").await, [""; 0]);
         write(&alice, "/other", b"content").await.unwrap();
         assert_eq!(names(&world.alice(), &here(), "/").await, ["other"]);
+    });
+}
+
+/// Asked to list this, the server itself would never end.
+fn a_deletion_that_broke_off_keeps_nobody_from_reading_what_is_shared() {
+    block_on(async {
+        let world = World::new().await;
+        let alice = world.alice();
+        write(&alice, "/gone", b"content").await.unwrap();
+        write(&alice, "/there", b"content").await.unwrap();
+        let shared: Place = alice.share(&data()).await.unwrap().into();
+        let late = Fault::new(Endpoint::UploadFeed, Effect::Refused(Stamp::Overissued)).after(1);
+        world.bee.inject(late);
+        alice.remove(&data(), &path("/gone")).await.unwrap_err();
+        world.bee.heal();
+        let server = world.server.url().parse().unwrap();
+        let stranger = FairosDfs::anonymous(&server, false).unwrap();
+        assert_eq!(names(&stranger, &shared, "/").await, ["there"]);
+        assert_eq!(
+            read(&stranger, &shared, "/there").await.unwrap(),
+            b"content"
+        );
     });
 }
 
