@@ -126,6 +126,10 @@ pub(crate) fn advice(error: &AccountError) -> Option<String> {
             "`sovr-host login`, or `sovr-host signup` for a new account"
         }
         AccountError::LoginEnded { .. } => "`sovr-host login`",
+        AccountError::PasswordNeeded { .. } => {
+            "set SOVR_FAIROS_PASSWORD, or `credentials` in [fairos] of storage.toml: on this server the login alone does \
+             not open pods"
+        }
         AccountError::NoSuchUser { .. } => {
             "check SOVR_USER, the credentials file and `user` in storage.toml; `sovr-host signup` makes a new account"
         }

@@ -57,7 +57,7 @@ pub enum Error {
         /// The pod.
         name: String,
         /// Its reference.
-        reference: Reference,
+        reference: Box<Reference>,
         /// What was forked.
         forked: Digest,
         /// What is there now.

@@ -227,7 +227,7 @@ impl Protocol {
                     }
                     Err(Error::ForkChanged {
                         name: name.to_string(),
-                        reference,
+                        reference: Box::new(reference),
                         forked: pinned,
                         found: found.sha256,
                     })
