@@ -68,6 +68,14 @@ pub trait Dfs: Send + Sync {
         content: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<u64, Error>;
 
+    /// Sees to it that files of these lengths are there for everybody: asks the store afresh, with nothing that it
+    /// remembers of their being written. For after a batch of writes; a store whose writes are on its disk when it
+    /// answers them has nothing to do.
+    async fn confirm(&self, pod: &PodName, files: &[(DfsPath, u64)]) -> Result<(), Error> {
+        let _ = (pod, files);
+        Ok(())
+    }
+
     /// Makes one directory; its parent must exist.
     async fn make_directory(&self, pod: &PodName, directory: &DfsPath) -> Result<(), Error>;
 

@@ -466,8 +466,8 @@ impl Protocol {
         self.make_own(&pod).await?;
         let path = path_of::<B>()?;
         let bytes = book.to_bytes()?;
-        self.dfs().write(&pod, &path, &mut bytes.as_slice()).await?;
-        Ok(())
+        let size = self.dfs().write(&pod, &path, &mut bytes.as_slice()).await?;
+        Ok(self.dfs().confirm(&pod, &[(path, size)]).await?)
     }
 
     async fn edit_book<B: Book>(

@@ -170,10 +170,14 @@ impl Protocol {
             self.remove_empty(pod).await;
         }
         let written = stored?;
+        let mut files = vec![(path, written.size)];
         if let Some(mut recipe) = recipe {
             let path = names::in_root(RECIPE)?;
-            self.dfs().write(pod, &path, &mut recipe).await?;
+            let size = self.dfs().write(pod, &path, &mut recipe).await?;
+            files.push((path, size));
         }
+        // Before it is shared or in a book.
+        self.dfs().confirm(pod, &files).await?;
         Ok(written)
     }
 

@@ -87,6 +87,8 @@ pub enum Effect {
     /// The connection ends after so many bytes of the answer's content; with none, without any answer. An upload is
     /// kept all the same.
     Cut(usize),
+    /// An upload is answered as if it were kept, and is not.
+    Lost,
     /// The content has one wrong byte. A real node checks what others give it; this is for checks above.
     Corrupt,
 }
@@ -273,9 +275,12 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         Some(Effect::Missing) => return not_found(endpoint),
         Some(Effect::Fails) => return failure(500, "Internal Server Error"),
         Some(Effect::Slow(by)) => thread::sleep(by),
-        Some(Effect::Cut(_) | Effect::Corrupt) | None => {}
+        Some(Effect::Cut(_) | Effect::Corrupt | Effect::Lost) | None => {}
     }
-    let mut response = work(&mut lock(state));
+    let mut response = match effect {
+        Some(Effect::Lost) => work(&mut State::default()),
+        _ => work(&mut lock(state)),
+    };
     match effect {
         Some(Effect::Cut(after)) => response.cut = Some(after),
         Some(Effect::Corrupt) => {

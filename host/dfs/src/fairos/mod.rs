@@ -67,6 +67,8 @@ use crate::{
 
 /// How long the server's memory of a pod is good, as to changes made on other machines.
 const FRESH: Duration = Duration::from_secs(30);
+/// A mark that no change leaves.
+const NEVER: Mark = Some([0; 16]);
 /// How long a pod of the user's own is taken to be one without asking again.
 const KNOWN: Duration = Duration::from_secs(10);
 /// How often something is tried that its owner changes meanwhile.
@@ -313,6 +315,13 @@ impl Inner {
     fn seen(&self, pod: &PodName) -> Arc<RwLock<Seen>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.entry(pod.clone()).or_default().clone()
+    }
+
+    /// Has the server drop what it remembers of a pod before the next look.
+    async fn forget(&self, pod: &PodName) {
+        if let Some(memory) = &mut self.seen(pod).write().await.0 {
+            memory.mark = NEVER;
+        }
     }
 
     fn forget_all(&self) {
@@ -1121,6 +1130,33 @@ impl Dfs for FairosDfs {
     ) -> Result<u64, Error> {
         self.inner.owned(pod, "written").await?;
         self.inner.put(pod, file, content).await
+    }
+
+    async fn confirm(&self, pod: &PodName, files: &[(DfsPath, u64)]) -> Result<(), Error> {
+        self.inner.forget(pod).await;
+        let _reading = self.inner.reading(pod).await?;
+        let tree = self.inner.tree(View::Named(pod.clone()));
+        for (file, size) in files {
+            let found = match tree.find(file).await {
+                Ok(found) => Some(found.entry.size),
+                Err(Error::NoSuchPath { .. } | Error::NoSuchPod { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            if found != Some(*size) {
+                return Err(Error::Storage {
+                    attempted: format!("find `{file}` in pod `{pod}` again"),
+                    reason: match found {
+                        Some(found) => format!(
+                            "the server took {size} bytes, and has {found} when it is asked afresh"
+                        ),
+                        None => "the server took it, and does not have it when it is asked afresh"
+                            .to_owned(),
+                    },
+                    next: "write it again",
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn make_directory(&self, pod: &PodName, directory: &DfsPath) -> Result<(), Error> {

@@ -18,6 +18,7 @@ tests! {
     a_stamp_refused_in_mid_replacement_leaves_the_old_or_the_new
     an_upload_that_failed_late_is_not_shown
     a_deletion_that_broke_off_keeps_nobody_from_reading_what_is_shared
+    what_the_network_lost_is_not_confirmed
     a_file_comes_over_slow_chunks
     a_missing_block_is_an_error_and_never_a_short_file
     a_server_killed_in_mid_upload_shows_nothing_half
@@ -206,6 +207,37 @@ fn a_deletion_that_broke_off_keeps_nobody_from_reading_what_is_shared() {
             read(&stranger, &shared, "/there").await.unwrap(),
             b"content"
         );
+    });
+}
+
+/// The server remembers what it wrote, whatever became of it.
+fn what_the_network_lost_is_not_confirmed() {
+    block_on(async {
+        let world = World::new().await;
+        let alice = world.alice();
+        // A file's metadata, and the list of its directory.
+        for spared in [0, 1] {
+            world
+                .bee
+                .inject(Fault::new(Endpoint::UploadFeed, Effect::Lost).after(spared));
+            let written = write(&alice, "/file", b"content").await;
+            world.bee.heal();
+            let files = [(path("/file"), 7)];
+            assert_eq!(written.is_ok(), spared == 1, "{written:?}");
+            let error = match written {
+                Ok(_) => alice.confirm(&data(), &files).await.unwrap_err(),
+                // The server looks that up again when it lists.
+                Err(error) => error,
+            };
+            assert!(error.to_string().contains("/file"), "{error}");
+            write(&alice, "/file", b"content").await.unwrap();
+            alice.confirm(&data(), &files).await.unwrap();
+            alice
+                .confirm(&data(), &[(path("/file"), 8)])
+                .await
+                .unwrap_err();
+            alice.remove(&data(), &path("/file")).await.unwrap();
+        }
     });
 }
 

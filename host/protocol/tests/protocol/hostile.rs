@@ -47,6 +47,8 @@ pub(crate) enum Writing {
     Claims(u64),
     /// Never end, after so many bytes.
     Hangs(u64),
+    /// Store it, and not know of it any more when it is asked afresh.
+    Forgets,
 }
 
 #[derive(Default)]
@@ -56,6 +58,7 @@ struct Lies {
     readings: HashMap<String, VecDeque<Reading>>,
     writings: HashMap<String, VecDeque<Writing>>,
     pods_fail: bool,
+    forgotten: Vec<DfsPath>,
 }
 
 /// One user's view of the store.
@@ -224,6 +227,12 @@ impl Dfs for Hostile {
     ) -> Result<u64, Error> {
         match self.writing(file) {
             Writing::Honest => self.inner.write(pod, file, content).await,
+            Writing::Forgets => {
+                let mut lies = self.lies.lock().unwrap();
+                lies.forgotten.push(file.clone());
+                drop(lies);
+                self.inner.write(pod, file, content).await
+            }
             Writing::Claims(bytes) => {
                 self.inner.write(pod, file, content).await?;
                 Ok(bytes)
@@ -244,6 +253,15 @@ impl Dfs for Hostile {
                 let mut stuck = content.take(bytes).chain(Stuck { fails: false });
                 self.inner.write(pod, file, &mut stuck).await
             }
+        }
+    }
+
+    async fn confirm(&self, pod: &PodName, files: &[(DfsPath, u64)]) -> Result<(), Error> {
+        self.inner.confirm(pod, files).await?;
+        let forgotten = &self.lies.lock().unwrap().forgotten;
+        match files.iter().any(|(file, _)| forgotten.contains(file)) {
+            true => Err(broken("find a file again")),
+            false => Ok(()),
         }
     }
 

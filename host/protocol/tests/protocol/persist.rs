@@ -25,6 +25,7 @@ crate::tests![
     a_failing_store_leaves_the_earlier_version_and_the_books,
     a_book_that_could_not_be_written_is_complete_after_persisting_again,
     a_store_that_took_something_else_is_not_believed,
+    a_store_that_forgets_what_it_took_is_not_believed,
     a_pod_that_could_not_be_stored_is_not_left_behind_empty,
     a_bomb_is_not_stored,
     an_output_is_shared_and_can_be_used_by_its_reference,
@@ -298,6 +299,20 @@ async fn a_store_that_took_something_else_is_not_believed() {
             .await
             .is_none()
     );
+}
+
+async fn a_store_that_forgets_what_it_took_is_not_believed() {
+    for file in ["/render.zip", "/recipe.json", "/Registry.json"] {
+        let user = World::new().user("ann");
+        let pod = user.make_pod("render", |_| ());
+        user.dfs.on_write(file, &[Writing::Forgets]);
+        assert_says(
+            user.protocol.persist(&pod, PLAIN).await,
+            &["find a file again"],
+        );
+        let entered = user.get("ComputePodRegistry", "/Registry.json").await;
+        assert_eq!(entered.is_some(), file == "/Registry.json", "{file}");
+    }
 }
 
 async fn a_pod_that_could_not_be_stored_is_not_left_behind_empty() {
