@@ -17,9 +17,10 @@ use tokio::runtime::Handle;
 use super::dialect::Refusal;
 use super::http::Fault;
 use super::lock::{Held, Mode};
+use super::look::Keeping;
 use super::session::Call;
 use super::tree::View;
-use super::{Inner, Keeping, LIST, to_the_end};
+use super::{Inner, LIST, to_the_end};
 use crate::{Error, PodName, Reference};
 
 /// Whether the caller has the list of pods for itself.

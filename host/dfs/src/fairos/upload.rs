@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::change::ours;
 use super::dialect::{Refusal, Uploaded};
 use super::http::{self, Download, Fault, STALL, STORING};
 use super::session::Call;
 use super::tree::{Directory, View, stored_path, versions};
-use super::{Inner, ours, to_the_end};
+use super::{Inner, to_the_end};
 use crate::{DfsPath, Error, Kind, PodName};
 
 /// Bytes that move at once.
