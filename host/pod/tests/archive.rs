@@ -13,6 +13,7 @@ use sovr_capability::Digest;
 use sovr_pod::Tree;
 use sovr_pod::archive::{Archive, ArchiveError, Contents, Kind, Written, plan, plan_directory};
 use tempfile::TempDir;
+use zip::CompressionMethod;
 
 fn contents() -> Contents {
     Contents {
@@ -166,6 +167,41 @@ fn the_same_tree_gives_the_same_bytes() {
     );
     assert!(first.0 == second.0);
     assert_eq!(first.1, second.1);
+}
+
+#[test]
+fn what_is_compressed_already_is_stored_as_it_is() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    let picture: Vec<u8> = (0..100_000).map(|_| noise()).collect();
+    let text = b"frame ".repeat(20_000);
+    let root = pod(&[
+        ("payload/picture", &picture),
+        ("payload/icon", &picture[..1000]),
+        ("payload/text", &text),
+    ]);
+    let (bytes, _) = write(&planned(root.path(), contents()).unwrap());
+    let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    for (name, content, method) in [
+        ("payload/picture", &picture[..], CompressionMethod::Stored),
+        (
+            "payload/icon",
+            &picture[..1000],
+            CompressionMethod::Deflated,
+        ),
+        ("payload/text", &text, CompressionMethod::Deflated),
+    ] {
+        let mut member = zip.by_name(name).unwrap();
+        assert_eq!(member.compression(), method, "{name}");
+        let mut read = Vec::new();
+        member.read_to_end(&mut read).unwrap();
+        assert!(read == content, "{name}");
+    }
 }
 
 #[test]
