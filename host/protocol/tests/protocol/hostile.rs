@@ -228,9 +228,7 @@ impl Dfs for Hostile {
         match self.writing(file) {
             Writing::Honest => self.inner.write(pod, file, content).await,
             Writing::Forgets => {
-                let mut lies = self.lies.lock().unwrap();
-                lies.forgotten.push(file.clone());
-                drop(lies);
+                self.lies.lock().unwrap().forgotten.push(file.clone());
                 self.inner.write(pod, file, content).await
             }
             Writing::Claims(bytes) => {
