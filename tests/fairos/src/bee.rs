@@ -427,7 +427,6 @@ fn respond(status: u16, value: &Value) -> Response {
         content_type: JSON,
         body: value.to_string().into_bytes(),
         cut: None,
-        set_cookie: None,
     }
 }
 
@@ -437,6 +436,5 @@ fn plain(body: Vec<u8>) -> Response {
         content_type: BYTES,
         body,
         cut: None,
-        set_cookie: None,
     }
 }

@@ -45,7 +45,6 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     /// The connection ends after so many bytes of the body; without any, before the answer begins.
     pub(crate) cut: Option<usize>,
-    pub(crate) set_cookie: Option<String>,
 }
 
 /// Answers requests until it is dropped.
@@ -109,14 +108,10 @@ fn serve(stream: &TcpStream, answer: &dyn Fn(Request) -> Response) -> io::Result
     if response.cut != Some(0) {
         write!(
             writer,
-            "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
+            "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             response.status,
             response.content_type,
-            response.body.len(),
-            response
-                .set_cookie
-                .map(|cookie| format!("Set-Cookie: {cookie}\r\n"))
-                .unwrap_or_default()
+            response.body.len()
         )?;
         writer.write_all(&response.body[..until.min(response.body.len())])?;
     }

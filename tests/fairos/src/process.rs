@@ -4,7 +4,6 @@
 //! shell beside it reads from the test program and kills the group when that is gone. Rejected: the kernel's
 //! `PR_SET_PDEATHSIG`, which fires when the starting *thread* ends, and each test has a thread of its own.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -16,7 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::{http, program};
+use crate::http;
+use crate::program::{self, Program};
 
 /// The server with a shell beside it, which ends both when there is nothing more to read.
 const TIED: &str =
@@ -29,6 +29,15 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// Last lines of the log that are shown when a test fails.
 const SHOWN: usize = 60;
 const LOG: &str = "server.log";
+const CONFIG: &str = "dfs.yaml";
+
+/// How a server is started.
+pub(crate) struct Start {
+    pub(crate) program: &'static Program,
+    pub(crate) arguments: Vec<String>,
+    /// What its configuration holds; with nothing it makes its own.
+    pub(crate) config: String,
+}
 
 /// A server and its directory. Dropping it kills it and removes the directory.
 pub(crate) struct Process {
@@ -42,9 +51,9 @@ impl Process {
     /// # Panics
     ///
     /// Where it is not built.
-    pub(crate) fn start(arguments: &[impl AsRef<OsStr>]) -> Process {
-        let program = program::path();
-        assert!(program.exists(), "{}", program::how_to_get());
+    pub(crate) fn start(start: &Start) -> Process {
+        let program = start.program.path();
+        assert!(program.exists(), "{}", start.program.how_to_get());
         // Under target/, because what tests upload may be large and /tmp may be memory.
         let place = program::target();
         let directory = tempfile::Builder::new()
@@ -54,12 +63,16 @@ impl Process {
                 panic!("cannot make a directory in {}: {error}", place.display())
             });
         let log = File::create(directory.path().join(LOG)).expect("a new directory takes a file");
+        let config = directory.path().join(CONFIG);
+        if !start.config.is_empty() {
+            fs::write(&config, &start.config).expect("a new directory takes a file");
+        }
         let child = Command::new(SHELL)
             .args(["-c", TIED])
             .arg(&program)
-            .args(arguments)
+            .args(&start.arguments)
             .arg("--config")
-            .arg(directory.path().join("dfs.yaml"))
+            .arg(config)
             .current_dir(directory.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -81,7 +94,7 @@ impl Process {
     /// When it ends or does not answer, with its log.
     pub(crate) fn wait_until_ready(&mut self, address: SocketAddr) {
         let start = Instant::now();
-        while !http::get(address, "/").is_ok_and(|body| body.starts_with(b"OK")) {
+        while !http::get(address, "/version").is_ok() {
             let ended = self.child.try_wait().ok().flatten();
             assert!(
                 ended.is_none() && start.elapsed() < READY,

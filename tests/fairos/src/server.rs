@@ -9,10 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::bee::{FakeBee, Names};
 use crate::http;
-use crate::process::Process;
+use crate::process::{Process, Start};
+use crate::program::{self, CURRENT, OLD};
 
 /// `dfs dev` has it in its source and no option for another.
 const DEV: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -23,6 +25,15 @@ const DEV_WAIT: Duration = Duration::from_secs(1200);
 /// How long a killed server may still have it.
 const PORT_WAIT: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_millis(50);
+/// What the older server has in its configuration and no options for: its name registry, which is asked for users that
+/// its directory does not have. The addresses are those of its contracts, and none is used.
+const OLD_CONFIG: &str = "\
+ens:
+  provider-domain: fds
+  public-resolver-address: \"0x0000000000000000000000000000000000000001\"
+  subdomain-registrar-address: \"0x0000000000000000000000000000000000000002\"
+  ens-registry-address: \"0x0000000000000000000000000000000000000003\"
+";
 /// How `dfs dev` says where its Swarm node is.
 const BEE_AT: &str = "Bee running at:";
 
@@ -38,12 +49,20 @@ pub struct Server {
 
 enum Kind {
     Dev(Arc<Dev>),
-    Real {
+    Own {
         process: Mutex<Process>,
         address: SocketAddr,
-        arguments: Vec<String>,
-        names: Names,
+        start: Start,
+        signs_up: SignsUp,
     },
+}
+
+/// Where a server has its users.
+enum SignsUp {
+    /// On a chain that gives them names beforehand.
+    OnChain(Names),
+    /// In a directory, which outlives the process.
+    InDirectory { _users: TempDir },
 }
 
 struct Dev {
@@ -86,12 +105,6 @@ impl Server {
     /// Where the server is not built or does not start.
     pub fn real(bee: &FakeBee) -> Server {
         let address = free_port();
-        let words = |words: &[&str]| {
-            words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect::<Vec<_>>()
-        };
         let arguments = words(&[
             "server",
             "--beeApi",
@@ -109,15 +122,63 @@ impl Server {
             "--verbosity",
             "debug",
         ]);
-        let process = Mutex::new(started(&arguments, address));
+        let start = Start {
+            program: &CURRENT,
+            arguments,
+            config: String::new(),
+        };
+        Server::own_at(address, bee, start, SignsUp::OnChain(bee.names()))
+    }
+
+    /// The server that users of the original Sovr have, v0.8.1, which speaks the older dialect, on a node of ours and
+    /// on a free port.
+    ///
+    /// New users come by [`Server::sign_up`]. What it stored is in `bee`, and who its users are in a directory; both
+    /// survive a restart.
+    ///
+    /// # Panics
+    ///
+    /// Where the server is not built or does not start.
+    pub fn old(bee: &FakeBee) -> Server {
+        let address = free_port();
+        let users = tempfile::Builder::new()
+            .prefix("users-")
+            .tempdir_in(program::target())
+            .expect("servers lie in a directory that takes another");
+        let arguments = words(&[
+            "server",
+            "--beeApi",
+            bee.url(),
+            "--postageBlockId",
+            bee.batch(),
+            "--dataDir",
+            &users.path().to_string_lossy(),
+            "--httpPort",
+            &address.to_string(),
+            // Any free one; its default is one for all.
+            "--pprofPort",
+            ":0",
+            "--verbosity",
+            "debug",
+        ]);
+        let chain = bee.chain_url();
+        let start = Start {
+            program: &OLD,
+            arguments,
+            config: format!("{OLD_CONFIG}  ens-provider-backend: {chain}\n"),
+        };
+        Server::own_at(address, bee, start, SignsUp::InDirectory { _users: users })
+    }
+
+    fn own_at(address: SocketAddr, bee: &FakeBee, start: Start, signs_up: SignsUp) -> Server {
         Server {
             url: format!("http://{address}"),
             bee: bee.url().to_owned(),
-            kind: Kind::Real {
-                process,
+            kind: Kind::Own {
+                process: Mutex::new(started(&start, address)),
                 address,
-                arguments,
-                names: bee.names(),
+                start,
+                signs_up,
             },
         }
     }
@@ -133,18 +194,33 @@ impl Server {
     }
 
     /// Makes a user, who can log in with name and password from then on. In development mode that is the server's own
-    /// sign-up and nothing else; on a [`FakeBee`] the chain gives the user the name beforehand.
+    /// sign-up and nothing else; so it is on the older server; on a [`FakeBee`] the chain gives the user of a newer one
+    /// the name beforehand.
     ///
     /// # Panics
     ///
     /// When the server refuses: a password has at least twelve letters, a name small letters and digits. When the
     /// chain of a [`FakeBee`] has no account left, of six.
     pub fn sign_up(&self, name: &str, password: &str) {
-        let mut user = json!({ "userName": name, "password": password });
-        if let Kind::Real { names, .. } = &self.kind {
-            user["mnemonic"] = json!(names.give(name));
+        let (mut path, mut user) = (
+            "/v2/user/signup",
+            json!({ "userName": name, "password": password }),
+        );
+        match &self.kind {
+            Kind::Own {
+                signs_up: SignsUp::OnChain(names),
+                ..
+            } => user["mnemonic"] = json!(names.give(name)),
+            Kind::Own {
+                signs_up: SignsUp::InDirectory { .. },
+                ..
+            } => {
+                path = "/v1/user/signup";
+                user = json!({ "user_name": name, "password": password });
+            }
+            Kind::Dev(_) => {}
         }
-        let answer = http::post(self.address(), "/v2/user/signup", &user.to_string());
+        let answer = http::post(self.address(), path, &user.to_string());
         if let Err(error) = answer {
             panic!("cannot sign up {name} on {}: {error}", self.url);
         }
@@ -172,25 +248,22 @@ impl Server {
     pub fn restart(&self) {
         let mut process = self.own();
         process.kill();
-        let Kind::Real {
-            address, arguments, ..
-        } = &self.kind
-        else {
+        let Kind::Own { address, start, .. } = &self.kind else {
             unreachable!("only a server of one's own gets here")
         };
-        *process = started(arguments, *address);
+        *process = started(start, *address);
     }
 
     fn address(&self) -> SocketAddr {
         match &self.kind {
             Kind::Dev(_) => DEV,
-            Kind::Real { address, .. } => *address,
+            Kind::Own { address, .. } => *address,
         }
     }
 
     fn own(&self) -> std::sync::MutexGuard<'_, Process> {
         match &self.kind {
-            Kind::Real { process, .. } => process.lock().unwrap_or_else(PoisonError::into_inner),
+            Kind::Own { process, .. } => process.lock().unwrap_or_else(PoisonError::into_inner),
             Kind::Dev(_) => panic!("the server in development mode belongs to other tests, too"),
         }
     }
@@ -198,7 +271,7 @@ impl Server {
     fn with<T>(&self, use_it: impl FnOnce(&Process) -> T) -> T {
         match &self.kind {
             Kind::Dev(dev) => use_it(&dev.process),
-            Kind::Real { .. } => use_it(&self.own()),
+            Kind::Own { .. } => use_it(&self.own()),
         }
     }
 }
@@ -216,7 +289,12 @@ impl Dev {
         let lock = lock();
         // It would run on without a word if another had the port, and tests would talk to the other.
         wait_for_port();
-        let process = started(&["dev"], DEV);
+        let start = Start {
+            program: &CURRENT,
+            arguments: words(&["dev"]),
+            config: String::new(),
+        };
+        let process = started(&start, DEV);
         let log = process.log();
         let bee = log.lines().find_map(|line| line.strip_prefix(BEE_AT));
         let Some(bee) = bee.map(|bee| bee.trim().to_owned()) else {
@@ -230,8 +308,12 @@ impl Dev {
     }
 }
 
-fn started(arguments: &[impl AsRef<std::ffi::OsStr>], address: SocketAddr) -> Process {
-    let mut process = Process::start(arguments);
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn started(start: &Start, address: SocketAddr) -> Process {
+    let mut process = Process::start(start);
     process.wait_until_ready(address);
     process
 }

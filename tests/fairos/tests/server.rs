@@ -395,7 +395,10 @@ fn a_user_signs_up_and_stores_a_file_on_the_development_server() {
     let server = Server::dev();
     block_on(async {
         let version = send(Client::new().get(format!("{}/version", server.url()))).await;
-        assert_eq!(version.bytes.trim_ascii(), program::VERSION.as_bytes());
+        assert_eq!(
+            version.bytes.trim_ascii(),
+            program::CURRENT.version.as_bytes()
+        );
         User::sign_up(&server).await.stores_and_reads("pod").await;
     });
 }

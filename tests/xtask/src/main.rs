@@ -37,7 +37,7 @@ struct Cli {
 enum Task {
     /// Build all guests into target/guests
     Guests(guests::Args),
-    /// Build the FairOS-dfs server that tests run against, into target/fairos
+    /// Build the FairOS-dfs servers that tests run against, into target/fairos
     Fairos,
     /// Set everything up and run all checks and tests
     Test,

@@ -52,7 +52,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
         guests::check(project)
     });
     report.step("building the guests", || guests::build(project, None));
-    report.step("building the FairOS-dfs server", || {
+    report.step("building the FairOS-dfs servers", || {
         fairos::build_for_tests(project)
     });
     report.step("lints of the guests", || {

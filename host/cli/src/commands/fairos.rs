@@ -148,7 +148,7 @@ mod tests {
             ("0.9.5-rc2", State::Ok),
             ("dev", State::Ok),
             ("v0.9.4", State::Partial),
-            ("v0.8.2-rc9", State::Partial),
+            ("0.8.1-dev", State::Partial),
             ("v0.10.2", State::Partial),
             ("v1.0.0", State::Partial),
         ] {

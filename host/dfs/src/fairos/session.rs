@@ -327,7 +327,13 @@ impl Session {
     }
 
     pub(super) async fn whoami(&self) -> Result<Account, Fault> {
-        let user: User = self.ask(Call::get("v1/user/stat")).await?;
+        let user: User = match self.ask(Call::get("v1/user/stat")).await {
+            // v0.8.1 looks there in its name registry, for users whom it has in its directory, too.
+            Err(fault) if fault.refusal() == Some(Refusal::NoSuchUser) => {
+                self.ask(Call::post("v1/user/export", json!({}))).await?
+            }
+            user => user?,
+        };
         Ok(Account {
             user: Untrusted::new(user.user_name),
             address: Untrusted::new(user.address),
@@ -423,6 +429,10 @@ impl Session {
     }
 
     async fn open_pod(&self, pod: &str, login: &Login) -> Result<(), Fault> {
+        // v0.8.1 ends when it is asked without, and with it everybody's work.
+        if self.password.is_none() {
+            return Err(self.password_needed());
+        }
         let open = Call::post("v1/pod/open", json!({ "podName": pod }));
         match self.send(&open, Some(login)).await {
             Ok(_) => Ok(()),

@@ -339,11 +339,15 @@ impl Inner {
             // Also one that is not listed would be in the way.
             self.delete_file(pod, at, old).await?;
             self.rename(pod, at, name, old).await?;
-        } else {
+        } else if full || now.has_stored(name) {
             self.delete_file(pod, at, name).await?;
         }
         self.rename(pod, at, new, name).await?;
-        self.delete_file(pod, at, old).await
+        // An older server's word for what is not there is the same as for what it does not find now.
+        if full || now.has_stored(old) {
+            self.delete_file(pod, at, old).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Go, for the server that tests run against.
+//! Go, for the servers that tests run against.
 //!
 //! Stock: the `go` that is there, if it is new enough. Where there is none, Debian's comes in, and where that is too
 //! old, as in Debian 12, it fetches a newer one from the Go module proxy, which has toolchains as modules and checks
@@ -16,13 +16,13 @@ use super::system;
 use crate::command;
 use crate::project::Project;
 
-/// What the server asks for, major and minor.
+/// What the servers ask for, major and minor.
 const LEAST: (u32, u32) = (1, 22);
 /// What is fetched where all else is older.
 const FETCHED: &str = "1.24.11";
 const TOOLCHAIN: &str = "golang.org/toolchain@v0.0.1-go";
 const DEBIAN_PACKAGE: &str = "golang-go";
-const PURPOSE: &str = "build the FairOS-dfs server";
+const PURPOSE: &str = "build the FairOS-dfs servers";
 /// Where the programs of a toolchain are; the second has a directory for each platform.
 const PROGRAMS: [&str; 2] = ["bin", "pkg/tool"];
 

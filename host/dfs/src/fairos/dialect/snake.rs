@@ -4,8 +4,10 @@
 //! cookie, and the password goes with each call that makes, opens or shares a pod. A pod must be opened before
 //! anything in it is touched. Nobody who is not logged in is told anything, and 400 is what it is told then.
 //!
-//! From v0.8.2's first candidates on there is a `v2/user/login`, too, for users of the name registry; it wants the
-//! names of this dialect, which is how it is told from the newer one.
+//! From v0.8.1 on there is a `v2/user/login`, too, for users of the name registry; it wants the names of this dialect,
+//! which is how it is told from the newer one.
+//!
+//! v0.8.1 ends when it is to open a pod of the user's own without the password: it asks for it on a terminal.
 
 use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use super::Refusal;
 pub(in super::super) const COOKIE: &str = "fairOS-dfs=";
 
 /// Names of the newer dialect and what they were.
-const FIELDS: [(&str, &str); 13] = [
+const FIELDS: [(&str, &str); 15] = [
     ("userName", "user_name"),
     ("podName", "pod_name"),
     ("sharedPodName", "shared_pod_name"),
@@ -32,10 +34,12 @@ const FIELDS: [(&str, &str); 13] = [
     ("blockSize", "block_size"),
     ("contentType", "content_type"),
     ("publicKey", "public_key"),
+    ("noOfDirectories", "no_of_directories"),
+    ("noOfFiles", "no_of_files"),
 ];
 
 /// Calls that want the password.
-const WITH_PASSWORD: [&str; 3] = ["v1/pod/new", "v1/pod/open", "v1/pod/share"];
+const WITH_PASSWORD: [&str; 4] = ["v1/pod/new", "v1/pod/open", "v1/pod/share", "v1/pod/delete"];
 
 /// What a field of the newer dialect is called.
 pub(super) fn older(name: &str) -> &str {
@@ -88,7 +92,8 @@ pub(super) fn refusal(status: u16, message: &str) -> Refusal {
     match reason {
         "invalid user name" => Refusal::NoSuchUser,
         "invalid pod name" | "shared pod does not exist" => Refusal::NoSuchPod,
-        "invalid file name" => Refusal::NoSuchFile,
+        "resource was deleted" => Refusal::Deleted,
+        "invalid file name" | "file does not exist" => Refusal::NoSuchFile,
         "pod not open" | "pod not opened" | "login to pod to do this operation" => {
             Refusal::PodNotOpen
         }
@@ -99,8 +104,10 @@ pub(super) fn refusal(status: u16, message: &str) -> Refusal {
         _ if message.contains("could not find pod: ") => Refusal::PodNotOpen,
         _ if message.starts_with("cookie: ") => Refusal::NotLoggedIn,
         _ if message.contains("login timeout expired") => Refusal::NotLoggedIn,
-        _ if message.contains("could not download blob")
-            || message.contains("error downloading data") =>
+        // Of a file it is a part that is missing, perhaps only now.
+        _ if message.starts_with("pod receive")
+            && (message.contains("could not download blob")
+                || message.contains("error downloading")) =>
         {
             Refusal::NeverShared
         }
@@ -113,7 +120,9 @@ mod tests {
     use reqwest::header::HeaderValue;
     use serde_json::json;
 
-    use super::super::{Dialect, Entered, Listing, Pods, ReceiveInfo, Shared, Uploaded, User};
+    use super::super::{
+        Counts, Dialect, Entered, Listing, Pods, ReceiveInfo, Shared, Uploaded, User,
+    };
     use super::*;
 
     fn read<T: DeserializeOwned>(body: &str) -> T {
@@ -125,13 +134,11 @@ mod tests {
         let password = Password::new("correct horse".to_owned());
         let pod = json!({ "podName": "data" });
         let with = json!({ "pod_name": "data", "password": "correct horse" });
-        for path in ["v1/pod/new", "v1/pod/open", "v1/pod/share"] {
+        for path in ["v1/pod/new", "v1/pod/open", "v1/pod/share", "v1/pod/delete"] {
             assert_eq!(body(path, &pod, Some(&password)), with, "{path}");
         }
         let without = json!({ "pod_name": "data" });
-        for path in ["v1/pod/close", "v1/pod/delete"] {
-            assert_eq!(body(path, &pod, Some(&password)), without, "{path}");
-        }
+        assert_eq!(body("v1/pod/close", &pod, Some(&password)), without);
         assert_eq!(body("v1/pod/open", &pod, None), without);
         let file = json!({ "podName": "data", "filePath": "/a", "dirPath": "/" });
         let older = json!({ "pod_name": "data", "file_path": "/a", "dir_path": "/" });
@@ -176,6 +183,10 @@ mod tests {
                 "files":[{"name":"b","content_type":"","size":"13","block_size":"64000"}]}"#,
         );
         assert_eq!((&*listing.dirs[0].name, listing.files[0].size), ("a", 13));
+        let counts: Counts = read(
+            r#"{"pod_name":"data","dir_path":"","dir_name":"/","no_of_directories":"1","no_of_files":"2"}"#,
+        );
+        assert_eq!((counts.directories, counts.files), (1, 2));
         let done = read::<Uploaded>(
             r#"{"Responses":[{"file_name":"a","message":"uploaded succesfully"}]}"#,
         );
@@ -221,7 +232,9 @@ mod tests {
             ),
             (500, "pod open: pod already open", Refusal::PodOpen),
             (400, "pod open: invalid pod name", Refusal::NoSuchPod),
-            (400, "pod open: pod does not exist", Refusal::NoSuchPod),
+            (404, "pod open: pod does not exist", Refusal::NoSuchPod),
+            (500, "pod open: resource was deleted", Refusal::Deleted),
+            (404, "file delete: file does not exist", Refusal::NoSuchFile),
             (400, "pod new: pod already exists", Refusal::PodExists),
             (
                 400,
@@ -244,6 +257,13 @@ mod tests {
                 "file delete: operation not permitted: read only pod",
                 Refusal::ReadOnly,
             ),
+            (
+                500,
+                "pod receive info: error downloading blob ",
+                Refusal::NeverShared,
+            ),
+            (500, "download: error downloading blob ", Refusal::Unknown),
+            (500, "user stat: invalid user name", Refusal::NoSuchUser),
             (500, "mkdir: something new", Refusal::Unknown),
         ] {
             assert_eq!(refusal(status, message), expected, "{message}");
