@@ -94,7 +94,7 @@ impl Process {
     /// When it ends or does not answer, with its log.
     pub(crate) fn wait_until_ready(&mut self, address: SocketAddr) {
         let start = Instant::now();
-        while !http::get(address, "/version").is_ok() {
+        while http::get(address, "/version").is_err() {
             let ended = self.child.try_wait().ok().flatten();
             assert!(
                 ended.is_none() && start.elapsed() < READY,
