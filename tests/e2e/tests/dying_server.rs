@@ -16,6 +16,8 @@ use sovr_e2e::each::needs_server;
 use sovr_e2e::{Ended, Pod, Running, Storage, User, exit, wasm};
 use sovr_test_fairos::{Effect, Endpoint, FakeBee, Fault, Server};
 
+/// Of so many points at which a persist can be cut short one is tried: each costs a restart.
+const STEP: usize = 5;
 /// Longer than anything takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PERIOD: Duration = Duration::from_millis(2);
@@ -120,7 +122,7 @@ fn while_the_books_are_read() {
     let path = changed.path();
     let reference = alice.persist(&path);
     let mut version = 1;
-    for point in (0..).step_by(2) {
+    for point in (0..).step_by(STEP) {
         let new = version + 1;
         set_version(&changed, new);
         let words = ["persist", path.to_str().unwrap()];
