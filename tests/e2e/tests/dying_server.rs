@@ -1,6 +1,5 @@
-//! A FairOS-dfs server that dies while it fetches what the program asked for, at one point after the other: what others
-//! see is whole, books that could not be read are kept, no half directory is left, and with the server back everything
-//! goes on.
+//! A FairOS-dfs server that dies while the program works with it, at one point after the other: what others see is
+//! whole, the books of before are kept, no half directory is left, and with the server back everything goes on.
 //!
 //! A point is a request to the Swarm node beneath the server that gets no answer; the server is killed while it waits.
 
@@ -16,11 +15,11 @@ use sovr_e2e::each::needs_server;
 use sovr_e2e::{Ended, Pod, Running, Storage, User, exit, wasm};
 use sovr_test_fairos::{Effect, Endpoint, FakeBee, Fault, Server};
 
-/// Of so many points at which a persist can be cut short one is tried: each costs a restart.
-const STEP: usize = 5;
 /// Longer than anything takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PERIOD: Duration = Duration::from_millis(2);
+/// Of so many points at which a persist can be cut short one is tried: each costs a restart.
+const STEP: usize = 5;
 
 fn main() -> ExitCode {
     let test = |name: &str, run: fn()| {
@@ -32,7 +31,12 @@ fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
     }
-    let trials = tests![while_the_books_are_read, while_a_pod_is_forked,];
+    let trials = tests![
+        while_a_pod_is_persisted_for_the_first_time,
+        while_a_pod_is_persisted_again,
+        while_the_books_are_read,
+        while_a_pod_is_forked,
+    ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -113,8 +117,50 @@ fn forked(world: &World, reference: &str) -> usize {
     recipe["version"].as_str().unwrap().parse().unwrap()
 }
 
-/// Each time the old version or the new one is there, and the books have the entries of before.
+fn while_a_pod_is_persisted_for_the_first_time() {
+    let world = World::new();
+    let alice = world.storage.user("alice");
+    let kept = alice.persist(&pod("kept").path());
+    for point in (0..).step_by(STEP) {
+        let name = format!("new-{point}");
+        let new = pod(&name);
+        let path = new.path();
+        let words = ["persist", path.to_str().unwrap()];
+        let killed = world.killed_at(Endpoint::UploadBytes, point, &alice, &words);
+        let listed = alice.document(&["list"]);
+        let before = entry(&listed, "kept").unwrap_or_else(|| panic!("{point}: {listed:#}"));
+        assert_eq!(before["references"], json!([kept]), "{point}");
+        assert_eq!(forked(&world, &kept), 1);
+        // What is shown of the new one can be had by everybody.
+        if let Some(shown) = entry(&listed, &name) {
+            for reference in shown["references"].as_array().unwrap() {
+                assert_eq!(forked(&world, reference.as_str().unwrap()), 1, "{point}");
+            }
+        }
+        let reference = alice.persist(&path);
+        assert_eq!(forked(&world, &reference), 1, "{point}");
+        let listed = alice.document(&["list"]);
+        assert_eq!(
+            entry(&listed, &name).unwrap()["references"],
+            json!([reference])
+        );
+        if killed.is_none() {
+            assert!(point > 0, "the server was not killed once");
+            return;
+        }
+    }
+}
+
+fn while_a_pod_is_persisted_again() {
+    again(Endpoint::UploadFeed);
+}
+
 fn while_the_books_are_read() {
+    again(Endpoint::DownloadBytes);
+}
+
+/// Each time the old version or the new one is there, and the books have the entries of before.
+fn again(endpoint: Endpoint) {
     let world = World::new();
     let alice = world.storage.user("alice");
     let kept = alice.persist(&pod("kept").path());
@@ -126,7 +172,7 @@ fn while_the_books_are_read() {
         let new = version + 1;
         set_version(&changed, new);
         let words = ["persist", path.to_str().unwrap()];
-        let killed = world.killed_at(Endpoint::DownloadBytes, point, &alice, &words);
+        let killed = world.killed_at(endpoint, point, &alice, &words);
         let listed = alice.document(&["list"]);
         for (pod, reference) in [("kept", &kept), ("changed", &reference)] {
             let entry = entry(&listed, pod).unwrap_or_else(|| panic!("{point}: {listed:#}"));
