@@ -16,7 +16,7 @@ use super::lock::Mode;
 use super::look::open;
 use super::session::Call;
 use super::tree::{Tree, View};
-use super::{Inner, LIST, PAUSE, TRIES};
+use super::{Inner, LIST, PAUSES};
 use crate::{DfsPath, Error, Kind, Place, PodName};
 
 impl Inner {
@@ -25,9 +25,8 @@ impl Inner {
         let look = |tree: Tree| async move { tree.directory(&DfsPath::root()).await }.boxed();
         self.look(&from, List::Held, look).await?;
         self.free(&name).await?;
-        let mut tries = TRIES;
+        let mut pauses = PAUSES.into_iter();
         loop {
-            tries -= 1;
             let error = match self.fork_once(&from, &name).await {
                 Ok(true) => return self.settle(&name).await,
                 Ok(false) => Error::Storage {
@@ -43,10 +42,10 @@ impl Inner {
                 Err(error) => return Err(error),
             }
             let may_pass = matches!(error, Error::Storage { .. } | Error::NoSuchPath { .. });
-            if tries == 0 || !may_pass {
-                return Err(error);
+            match pauses.next() {
+                Some(pause) if may_pass => tokio::time::sleep(pause).await,
+                _ => return Err(error),
             }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 

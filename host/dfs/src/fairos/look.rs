@@ -10,7 +10,7 @@ use super::http::{Download, Fault};
 use super::loan::{List, Loan};
 use super::memory::Reading;
 use super::tree::{Tree, View, stored_path};
-use super::{Inner, PAUSE, TRIES};
+use super::{Inner, PAUSES};
 use crate::{DfsPath, Error, Kind, OpenFile, Place};
 
 /// What keeps a place readable.
@@ -90,9 +90,9 @@ impl Inner {
 /// Opens a file. What its owner replaces just then is looked for again.
 pub(super) async fn open(tree: &Tree, file: &DfsPath) -> Result<OpenFile, Error> {
     let attempted = || format!("read `{file}`");
-    let mut tries = TRIES;
+    // A file is listed under a name that it has, but for a moment.
+    let mut pauses = PAUSES.into_iter().take(3);
     loop {
-        tries -= 1;
         let found = tree.find(file).await?;
         let parent = match (found.entry.kind, file.parent()) {
             (Kind::File, Some(parent)) => parent,
@@ -104,31 +104,26 @@ pub(super) async fn open(tree: &Tree, file: &DfsPath) -> Result<OpenFile, Error>
             }
         };
         let head = tree.open(&stored_path(&parent, &found.stored)).await;
-        match head.and_then(Download::new) {
+        let fault = match head.and_then(Download::new) {
             Ok(download) if download.size() == found.entry.size => {
                 return Ok(OpenFile {
                     size: download.size(),
                     content: Box::new(download),
                 });
             }
-            Ok(download) if tries == 0 => {
-                return Err(Fault::Nonsense(format!(
-                    "the server lists {} bytes and sends {}",
-                    found.entry.size,
-                    download.size()
-                ))
-                .into_error(attempted()));
-            }
-            Err(fault)
-                if tries == 0
-                    || !matches!(
-                        fault.refusal(),
-                        Some(Refusal::NoSuchFile | Refusal::Missing)
-                    ) =>
-            {
-                return Err(fault.into_error(attempted()));
-            }
-            Ok(_) | Err(_) => tokio::time::sleep(PAUSE).await,
+            Ok(download) => Fault::Nonsense(format!(
+                "the server lists {} bytes and sends {}",
+                found.entry.size,
+                download.size()
+            )),
+            Err(fault) => match fault.refusal() {
+                Some(Refusal::NoSuchFile | Refusal::Missing) => fault,
+                _ => return Err(fault.into_error(attempted())),
+            },
+        };
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(fault.into_error(attempted())),
         }
     }
 }

@@ -75,10 +75,16 @@ use crate::{
     UserName,
 };
 
-/// How often something is tried that its owner changes meanwhile.
-const TRIES: usize = 4;
-/// The pause in between.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The pauses between the tries of something that its owner changes meanwhile. One change takes the server a second or
+/// more when the network is slow to say that something is not there.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+    Duration::from_millis(1200),
+    Duration::from_millis(2400),
+    Duration::from_millis(4800),
+    Duration::from_millis(9600),
+];
 /// The lock for the list of pods.
 const LIST: &str = "";
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sovr_dfs::fairos::{AccountError, FairosDfs, Login, Password, Settings};
-use sovr_dfs::{Dfs, Error, Place};
+use sovr_dfs::{Dfs, Error, Place, PodName};
 use sovr_test_fairos::{Effect, Endpoint, FakeBee, Fault, Server, Stamp};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -16,6 +16,7 @@ use crate::{PASSWORD, block_on, data, names, path, read, tests, write};
 tests! {
     a_refused_stamp_is_named_and_leaves_what_was_there
     a_stamp_refused_in_mid_replacement_leaves_the_old_or_the_new
+    a_fork_waits_for_a_slow_replacement
     an_upload_that_failed_late_is_not_shown
     a_deletion_that_broke_off_keeps_nobody_from_reading_what_is_shared
     what_the_network_lost_is_not_confirmed
@@ -167,6 +168,39 @@ fn a_stamp_refused_in_mid_replacement_leaves_the_old_or_the_new() {
             }
             write(&world.alice(), &at, b"newest").await.unwrap();
             assert_eq!(read(&alice, &here(), &at).await.unwrap(), b"newest");
+        }
+    });
+}
+
+/// The server cannot copy a file while it renames it, however long that takes.
+fn a_fork_waits_for_a_slow_replacement() {
+    block_on(async {
+        let world = World::new().await;
+        let alice = world.alice();
+        let mut old = b"old".to_vec();
+        write(&alice, "/file", &old).await.unwrap();
+        let reference = alice.share(&data()).await.unwrap();
+        world.server.sign_up("bob", PASSWORD);
+        let bob = world.session("bob", Some(PASSWORD), None);
+        bob.pods().await.unwrap();
+        // Among them are the updates in the middle of the renaming.
+        for spared in 2..6 {
+            let slow = Effect::Slow(Duration::from_secs(2));
+            let slow = Fault::new(Endpoint::UploadFeed, slow);
+            world.bee.inject(slow.after(spared).times(1));
+            let newer = format!("newer {spared}");
+            let fork: PodName = format!("fork{spared}").parse().unwrap();
+            tokio::join!(
+                async { write(&alice, "/file", newer.as_bytes()).await.unwrap() },
+                async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    bob.fork_pod(&reference.into(), &fork).await.unwrap();
+                }
+            );
+            world.bee.heal();
+            let seen = read(&bob, &fork.into(), "/file").await.unwrap();
+            assert!(seen == old || seen == newer.as_bytes(), "{seen:?}");
+            old = newer.into_bytes();
         }
     });
 }
