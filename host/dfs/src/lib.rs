@@ -10,6 +10,7 @@
 
 mod error;
 pub mod fairos;
+mod joined;
 pub mod local;
 mod name;
 mod place;

@@ -55,6 +55,16 @@ impl fmt::Display for Address {
     }
 }
 
+impl Address {
+    /// From 40 hexadecimal digits, with `0x` before them or without.
+    pub(crate) fn from_digits(text: &str) -> Option<Address> {
+        let mut bytes = [0; 20];
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let decoded = hex::decode_to_slice(digits, &mut bytes);
+        decoded.is_ok().then_some(Address(bytes))
+    }
+}
+
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

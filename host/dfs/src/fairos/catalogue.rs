@@ -35,7 +35,7 @@ pub(super) struct Catalogue {
 }
 
 impl Inner {
-    pub(super) fn is_own(&self, pod: &PodName) -> bool {
+    fn is_own(&self, pod: &PodName) -> bool {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         own.get(pod).is_some_and(|since| since.elapsed() < KNOWN)
     }

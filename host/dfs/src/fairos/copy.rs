@@ -50,11 +50,7 @@ impl Inner {
     }
 
     /// Copies, and says whether the copy has everything in its full length.
-    pub(super) async fn fork_once(
-        self: &Arc<Self>,
-        from: &Place,
-        name: &PodName,
-    ) -> Result<bool, Error> {
+    async fn fork_once(self: &Arc<Self>, from: &Place, name: &PodName) -> Result<bool, Error> {
         let held = self.writing(name).await?;
         let look = |tree: Tree| self.clone().copy(tree, from, name).boxed();
         let whole = self.look(from, List::Held, look).await?;
@@ -99,7 +95,7 @@ impl Inner {
     }
 
     /// Copies what was listed, for a server that cannot. The caller has the new pod for itself.
-    pub(super) async fn copy_by_hand(
+    async fn copy_by_hand(
         &self,
         from: &Tree,
         all: &BTreeSet<(DfsPath, Option<u64>)>,
@@ -124,7 +120,7 @@ impl Inner {
     }
 
     /// Gives what was copied in mid-replacement its name.
-    pub(super) async fn settle(self: &Arc<Self>, pod: &PodName) -> Result<(), Error> {
+    async fn settle(self: &Arc<Self>, pod: &PodName) -> Result<(), Error> {
         self.set_own(pod, true);
         let held = self.writing(pod).await?;
         let tree = self.tree(View::Named(pod.clone()));

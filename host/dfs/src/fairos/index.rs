@@ -3,10 +3,15 @@
 //! The server lists what is shared, too (`public-dir`), but where the owner deletes a file in the middle of that, or a
 //! deletion was never completed, v0.10.1 waits for one entry more than there will be: for ever, with a core and with
 //! more memory each second, whether or not anybody waits for the answer. So its own record of the directory is read,
-//! which is a file like others from v0.10.0 on, and each file in it is asked for its length. Servers before that have
+//! which is a file like others from v0.10.0 on, and each file in it is opened for its length. Servers before that have
 //! no such file, and are asked to list.
+//!
+//! Rejected: HEAD. The server answers it by reading the whole file from the network and sending nothing.
+
+use std::time::Duration;
 
 use futures::{FutureExt, future};
+use reqwest::Response;
 use serde::Deserialize;
 use sovr_capability::Untrusted;
 
@@ -28,6 +33,11 @@ struct Record {
     #[serde(rename = "fileOrDirNames", default, deserialize_with = "none_as_empty")]
     entries: Vec<String>,
 }
+
+/// A file of so many bytes comes together with its length.
+const SMALL: u64 = 16 << 10;
+/// How long the rest of one is waited for.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Lists a directory of what is shared under `reference`.
 pub(super) async fn list(
@@ -101,20 +111,13 @@ async fn file(
     name: &str,
 ) -> Result<Option<Sized>, Fault> {
     let path = &stored_path(at, name);
-    let head = Call::head("public-file").public();
-    let head = head.with("sharingRef", reference).with("filePath", path);
-    let answer = match session.open(head.once()).await {
-        // Such an answer has no content, and so does not say why.
-        Err(Fault::Refused { .. }) => {
-            let get = Call::get("public-file").public();
-            let get = get.with("sharingRef", reference).with("filePath", path);
-            session.open(get).await
-        }
-        answer => answer,
-    };
+    let call = Call::get("public-file").public();
+    let call = call.with("sharingRef", reference).with("filePath", path);
+    let answer = session.open(call).await;
     match answer {
         Ok(answer) => {
             let size = http::announced(&answer)?;
+            leave(answer, size).await;
             let name = name.to_owned();
             Ok(Some(Sized { name, size }))
         }
@@ -126,5 +129,14 @@ async fn file(
             ))),
             _ => Err(fault),
         },
+    }
+}
+
+/// Ends an answer whose content nobody wants. What is not read to its end costs the connection, and keeps the server from
+/// reading on.
+async fn leave(answer: Response, size: u64) {
+    if size <= SMALL {
+        // Only the connection is lost if it does not come.
+        let _ = tokio::time::timeout(SOON, answer.bytes()).await;
     }
 }

@@ -80,7 +80,7 @@ impl Inner {
     }
 
     /// Makes sure that the server lists `pod` as it is after the last change of this machine.
-    pub(super) async fn refreshed(
+    async fn refreshed(
         &self,
         pod: &PodName,
         held: &Held,

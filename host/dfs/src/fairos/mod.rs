@@ -70,6 +70,7 @@ use self::look::open;
 use self::memory::Seen;
 use self::session::{Call, Session};
 use self::tree::{Tree, View};
+use crate::joined::joined;
 use crate::{
     Access, Dfs, DfsPath, Entry, Error, OpenFile, Place, Pod, PodName, Reference, ShareInfo,
     UserName,
@@ -210,17 +211,7 @@ fn unlockable(source: std::io::Error) -> Error {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Storage {
-                attempted: "finish its work".to_owned(),
-                reason: "the program is ending".to_owned(),
-                next: "try again",
-            }),
-        },
-    }
+    joined(tokio::spawn(work).await)
 }
 
 impl Inner {

@@ -84,14 +84,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The same without the content of the answer.
-    pub(super) fn head(path: &'static str) -> Call<'a> {
-        Call {
-            method: Method::HEAD,
-            ..Call::get(path)
-        }
-    }
-
     pub(super) fn post(path: &'static str, body: Value) -> Call<'a> {
         Call {
             method: Method::POST,
@@ -438,11 +430,6 @@ impl Session {
             Ok(_) => Ok(()),
             // Somebody else was faster.
             Err(fault) if fault.refusal() == Some(Refusal::PodOpen) => Ok(()),
-            Err(fault)
-                if self.password.is_none() && fault.refusal() == Some(Refusal::WrongPassword) =>
-            {
-                Err(self.password_needed())
-            }
             Err(fault) => Err(fault),
         }
     }

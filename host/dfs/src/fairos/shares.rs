@@ -48,15 +48,11 @@ impl Inner {
                 _ => fault.into_error(attempted()),
             })?;
         let address = |digits: &str| {
-            let mut bytes = [0; 20];
-            let digits = digits.strip_prefix("0x").unwrap_or(digits);
-            match hex::decode_to_slice(digits, &mut bytes) {
-                Ok(()) => Ok(Address(bytes)),
-                Err(_) => Err(Fault::Nonsense(
-                    "the server gave something else than an address".to_owned(),
-                )
-                .into_error(attempted())),
-            }
+            let nonsense = || {
+                Fault::Nonsense("the server gave something else than an address".to_owned())
+                    .into_error(attempted())
+            };
+            Address::from_digits(digits).ok_or_else(nonsense)
         };
         Ok(ShareInfo {
             pod_name: Untrusted::new(info.pod_name),
@@ -71,19 +67,14 @@ impl Inner {
             .ask(Call::get("v1/pod/stat").with("podName", pod))
             .await;
         match stat {
-            Ok(stat) => {
-                let mut bytes = [0; 20];
-                let digits = stat.address.strip_prefix("0x").unwrap_or(&stat.address);
-                let done = hex::decode_to_slice(digits, &mut bytes);
-                Ok(done.is_ok().then_some(Address(bytes)))
-            }
+            Ok(stat) => Ok(Address::from_digits(&stat.address)),
             Err(fault) if fault.refusal() == Some(Refusal::NoSuchPod) => Ok(None),
             Err(fault) => Err(fault.into_error("look at a pod".to_owned())),
         }
     }
 
     /// Of some pods the one with an address.
-    pub(super) async fn with_address(
+    async fn with_address(
         &self,
         pods: &[String],
         address: &Address,

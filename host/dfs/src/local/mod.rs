@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use self::blobs::{Blobs, Sealed};
 use self::index::{Fault, View};
+use crate::joined::joined;
 use crate::{
     Dfs, DfsPath, Entry, Error, OpenFile, Place, Pod, PodName, Reference, ShareInfo, UserName,
 };
@@ -403,22 +404,11 @@ impl Dfs for LocalDfs {
     }
 }
 
-/// Runs what may block. A panic in it goes on here.
+/// Runs what may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is being shut down.
-            Err(_) => Err(Error::Storage {
-                attempted: "finish its work".to_owned(),
-                reason: "the program is ending".to_owned(),
-                next: "try again",
-            }),
-        },
-    }
+    joined(tokio::task::spawn_blocking(work).await)
 }
 
 /// Reads until the buffer is full or the content ends.

@@ -21,6 +21,7 @@ tests! {
     a_deletion_that_broke_off_keeps_nobody_from_reading_what_is_shared
     what_the_network_lost_is_not_confirmed
     a_file_comes_over_slow_chunks
+    a_listing_of_what_is_shared_reads_no_whole_file
     a_missing_block_is_an_error_and_never_a_short_file
     a_server_killed_in_mid_upload_shows_nothing_half
     a_server_killed_in_mid_download_is_an_error
@@ -294,6 +295,28 @@ fn a_file_comes_over_slow_chunks() {
         );
         write(&alice, "/other", b"content").await.unwrap();
         assert_eq!(names(&world.alice(), &here(), "/").await, ["file", "other"]);
+    });
+}
+
+/// The server goes on reading for as long as it is listened to, and to HEAD it answers when it has read all.
+fn a_listing_of_what_is_shared_reads_no_whole_file() {
+    block_on(async {
+        let world = World::new().await;
+        let alice = world.alice();
+        // Twelve blocks.
+        write(&alice, "/file", &large().repeat(4)).await.unwrap();
+        let reference = alice.share(&data()).await.unwrap();
+        let slow = Effect::Slow(Duration::from_millis(100));
+        world.bee.inject(Fault::new(Endpoint::DownloadBytes, slow));
+        let before = world.bee.requests(Endpoint::DownloadBytes);
+        assert_eq!(names(&alice, &reference.into(), "/").await, ["file"]);
+        // What goes on after the answer, too.
+        let mut blocks = 0;
+        while blocks < world.bee.requests(Endpoint::DownloadBytes) - before {
+            blocks = world.bee.requests(Endpoint::DownloadBytes) - before;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(blocks < 12, "{blocks}");
     });
 }
 
