@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use sovr_test_fairos::{Server, program};
 
-const TESTS: [(&str, fn()); 11] = [
+const TESTS: [(&str, fn()); 12] = [
     (
         "a_pod_goes_from_one_account_to_another_and_to_somebody_without",
         journey::a_pod_goes_from_one_account_to_another_and_to_somebody_without,
@@ -48,6 +48,10 @@ const TESTS: [(&str, fn()); 11] = [
     (
         "the_twelve_words_are_told_once_and_taken_from_a_file",
         account::the_twelve_words_are_told_once_and_taken_from_a_file,
+    ),
+    (
+        "a_sign_up_that_costs_a_fee_tells_what_to_pay_and_the_words",
+        account::a_sign_up_that_costs_a_fee_tells_what_to_pay_and_the_words,
     ),
     (
         "credentials_of_the_original_are_taken",
