@@ -96,12 +96,8 @@ impl Inner {
         let mut seen = state.write_owned().await;
         if !good(&seen) {
             if seen.0.is_some() {
-                let close = Call::post(CLOSE, json!({ "podName": pod.as_str() }));
-                match self.session.tell(close).await {
-                    // It may be gone, or be closed already.
-                    Ok(()) | Err(Fault::Refused { .. }) => {}
-                    Err(fault) => return Err(fault.into_error(format!("open the pod `{pod}`"))),
-                }
+                let closed = self.close(pod).await;
+                closed.map_err(|fault| fault.into_error(format!("open the pod `{pod}`")))?;
             }
             *seen = Seen(Some(Memory {
                 mark,
@@ -109,6 +105,16 @@ impl Inner {
             }));
         }
         Ok(seen.downgrade())
+    }
+
+    /// Has the server drop what it remembers of a pod now. It remembers anew with the next call.
+    pub(super) async fn close(&self, pod: &PodName) -> Result<(), Fault> {
+        let close = Call::post(CLOSE, json!({ "podName": pod.as_str() }));
+        match self.session.tell(close).await {
+            // It may be gone, or be closed already.
+            Ok(()) | Err(Fault::Refused { .. }) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Keeps a pod as it is while it is read.

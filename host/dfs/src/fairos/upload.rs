@@ -22,7 +22,7 @@ use super::dialect::{Refusal, Uploaded};
 use super::http::{self, Download, Fault, STALL, STORING};
 use super::session::Call;
 use super::tree::{Directory, View, stored_path, versions};
-use super::{Inner, to_the_end};
+use super::{Inner, PAUSES, to_the_end};
 use crate::{DfsPath, Error, Kind, PodName};
 
 /// Bytes that move at once.
@@ -160,15 +160,35 @@ impl Inner {
         let failed =
             |fault: Fault| fault.into_error(format!("name a new file `{newer}` in pod `{pod}`"));
         if self.session.dialect().await.map_err(failed)?.is_full() {
-            let body = json!({ "podName": pod.as_str(), "oldPath": older, "newPath": newer });
-            let renamed = self.session.tell(Call::post("v1/file/rename", body)).await;
-            return renamed.map_err(failed);
+            return self
+                .rename_at_once(pod, &older, &newer)
+                .await
+                .map_err(failed);
         }
         // An older server cannot: the file is stored once more, and both are there until that is done.
         let head = self.tree(View::Named(pod.clone())).open(&older).await;
         let mut content = head.and_then(Download::new).map_err(failed)?;
         self.store(pod, &at.join(to)?, to, &mut content).await?;
         self.delete_file(pod, at, from).await
+    }
+
+    /// A newer server may still remember what had the name a moment ago, or find an old update of it in the network:
+    /// then it is told to forget, and asked again.
+    async fn rename_at_once(&self, pod: &PodName, from: &str, to: &str) -> Result<(), Fault> {
+        let body = json!({ "podName": pod.as_str(), "oldPath": from, "newPath": to });
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let rename = Call::post("v1/file/rename", body.clone());
+            let fault = match self.session.tell(rename).await {
+                Err(fault) if fault.refusal() == Some(Refusal::Exists) => fault,
+                renamed => return renamed,
+            };
+            let Some(pause) = pauses.next() else {
+                return Err(fault);
+            };
+            tokio::time::sleep(pause).await;
+            self.close(pod).await?;
+        }
     }
 
     /// Begins a request, up to the content.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -23,6 +23,7 @@ tests! {
     another_length_than_was_announced_is_an_error
     an_answer_that_is_no_json_is_an_error
     looking_is_tried_again_and_changing_is_not
+    a_name_that_the_server_still_remembers_is_asked_for_again
     a_failure_inside_a_good_answer_is_one
     what_a_server_says_is_shown_escaped
     names_of_a_hostile_server_do_not_get_out
@@ -420,6 +421,42 @@ fn looking_is_tried_again_and_changing_is_not() {
                 assert_eq!(liar.count(call), 1, "{call}");
             }
         }
+    });
+}
+
+/// The released server does so when it is busy.
+fn a_name_that_the_server_still_remembers_is_asked_for_again() {
+    block_on(async {
+        let (uploads, names) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let liar = Liar::start(move |target| {
+            let is_stored = uploads.load(Ordering::Relaxed) > 0;
+            match target.split('?').next().unwrap_or_default() {
+                "POST /v1/file/upload" => {
+                    uploads.fetch_add(1, Ordering::Relaxed);
+                    Some(json(
+                        r#"{"Responses":[{"fileName":"x","message":"uploaded successfully"}]}"#,
+                    ))
+                }
+                "GET /v1/dir/ls" if is_stored => Some(json(
+                    r#"{"files":[{"name":"file","size":"3"},{"name":".sovr-swap.file","size":"5"}]}"#,
+                )),
+                "GET /v1/dir/ls" => Some(json(r#"{"files":[{"name":"file","size":"3"}]}"#)),
+                "GET /v1/dir/stat" => Some(json(match is_stored {
+                    true => r#"{"noOfDirectories":"0","noOfFiles":"2"}"#,
+                    false => r#"{"noOfDirectories":"0","noOfFiles":"1"}"#,
+                })),
+                // The first makes room.
+                "POST /v1/file/rename" => (names.fetch_add(1, Ordering::Relaxed) == 1).then(|| {
+                    failing(
+                        500,
+                        r#"{"message":"file rename: file already exist with new name"}"#,
+                    )
+                }),
+                _ => None,
+            }
+        });
+        assert_eq!(write(&liar.dfs(), "/file", b"newer").await.unwrap(), 5);
+        assert_eq!(liar.count("POST /v1/file/rename"), 3);
     });
 }
 
