@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sovr_dfs::swarm;
+use sovr_test_support::http::{Listener, Request, Response};
 
 use crate::chain::Chain;
-use crate::http::{Listener, Request, Response};
 use crate::keccak::keccak256;
 
 /// What a node says of itself; FairOS-dfs looks for exactly this.

@@ -21,11 +21,7 @@ mod bee;
 #[cfg(feature = "server")]
 mod chain;
 #[cfg(feature = "server")]
-mod http;
-#[cfg(feature = "server")]
 mod keccak;
-#[cfg(feature = "server")]
-mod process;
 #[cfg(feature = "server")]
 mod server;
 

@@ -1,6 +1,6 @@
 //! Servers as tests use them.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sovr_test_support::http;
+use sovr_test_support::process::{self, Launch, Process};
 use tempfile::TempDir;
 
 use crate::bee::{FakeBee, Names};
-use crate::http;
-use crate::process::{Process, Start};
-use crate::program::{self, CURRENT, OLD};
+use crate::program::{self, CURRENT, OLD, Program};
 
 /// `dfs dev` has it in its source and no option for another.
 const DEV: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -34,6 +34,7 @@ ens:
   subdomain-registrar-address: \"0x0000000000000000000000000000000000000002\"
   ens-registry-address: \"0x0000000000000000000000000000000000000003\"
 ";
+const CONFIG: &str = "dfs.yaml";
 /// How `dfs dev` says where its Swarm node is.
 const BEE_AT: &str = "Bee running at:";
 
@@ -50,11 +51,19 @@ pub struct Server {
 enum Kind {
     Dev(Arc<Dev>),
     Own {
-        process: Mutex<Process>,
+        process: Box<Mutex<Process>>,
         address: SocketAddr,
         start: Start,
         signs_up: SignsUp,
     },
+}
+
+/// How a server is started.
+struct Start {
+    program: &'static Program,
+    arguments: Vec<String>,
+    /// What its configuration holds; with nothing it makes its own.
+    config: String,
 }
 
 /// Where a server has its users.
@@ -175,7 +184,7 @@ impl Server {
             url: format!("http://{address}"),
             bee: bee.url().to_owned(),
             kind: Kind::Own {
-                process: Mutex::new(started(&start, address)),
+                process: Box::new(Mutex::new(started(&start, address))),
                 address,
                 start,
                 signs_up,
@@ -313,8 +322,24 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn started(start: &Start, address: SocketAddr) -> Process {
-    let mut process = Process::start(start);
-    process.wait_until_ready(address);
+    let program = start.program.path();
+    assert!(program.exists(), "{}", start.program.how_to_get());
+    let directory = process::directory_in(&program::target());
+    let config = directory.path().join(CONFIG);
+    if !start.config.is_empty() {
+        fs::write(&config, &start.config).expect("a new directory takes a file");
+    }
+    let config = ["--config".to_owned(), config.display().to_string()];
+    let launch = Launch {
+        name: "the server".to_owned(),
+        program,
+        arguments: start.arguments.iter().cloned().chain(config).collect(),
+        environment: Vec::new(),
+    };
+    let mut process = Process::start(launch, directory);
+    process.wait_until(&format!("answer on {address}"), || {
+        http::get(address, "/version").is_ok()
+    });
     process
 }
 

@@ -1,8 +1,8 @@
-//! As much HTTP/1.1 as a fake node needs: one request per connection.
+//! As much HTTP/1.1 as a fake server and the questions of a test need: one request per connection.
 //!
 //! By hand and on threads, because faults are the point of it: an answer that stops in the middle, a connection that
-//! closes without one. A server framework goes to lengths to make those impossible. The client of the real server
-//! closes each connection after one request anyway.
+//! closes without one. A server framework goes to lengths to make those impossible. And a test that is written on
+//! threads asks a server without a runtime around it.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,35 +20,41 @@ const MOST_BODY: u64 = 256 << 20;
 const MOST_LEFT: u64 = 1 << 20;
 
 /// A request.
-pub(crate) struct Request {
-    pub(crate) method: String,
+pub struct Request {
+    /// `GET` and its like.
+    pub method: String,
     /// Without the query.
-    pub(crate) path: String,
-    pub(crate) query: String,
+    pub path: String,
+    /// What follows the question mark, as it came.
+    pub query: String,
     /// Names in lower case.
     headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// All of it.
+    pub body: Vec<u8>,
 }
 
 impl Request {
     /// A header by its name in lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name)?;
         Some(&found.1)
     }
 }
 
 /// An answer.
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: Vec<u8>,
+pub struct Response {
+    /// `200` and its like.
+    pub status: u16,
+    /// Of the body.
+    pub content_type: &'static str,
+    /// All of it.
+    pub body: Vec<u8>,
     /// The connection ends after so many bytes of the body; without any, before the answer begins.
-    pub(crate) cut: Option<usize>,
+    pub cut: Option<usize>,
 }
 
 /// Answers requests until it is dropped.
-pub(crate) struct Listener {
+pub struct Listener {
     address: SocketAddr,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +62,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Starts on a free port of the loopback interface.
-    pub(crate) fn start(
+    pub fn start(
         answer: impl Fn(Request) -> Response + Send + Sync + 'static,
     ) -> io::Result<Listener> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -82,7 +88,7 @@ impl Listener {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -190,34 +196,73 @@ fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// `200` and its like.
+    pub status: u16,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
 /// What a server answers to a plain GET: the body of an answer that is a success.
-pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
-    ask(address, &format!("GET {path}"), "", Duration::from_secs(5))
+pub fn get(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+    let answer = send(address, "GET", path, &[], &[], Duration::from_secs(5))?;
+    success(answer)
 }
 
-/// What a server answers to some JSON.
-pub(crate) fn post(address: SocketAddr, path: &str, json: &str) -> io::Result<Vec<u8>> {
-    ask(address, &format!("POST {path}"), json, PATIENCE)
+/// What a server answers to some JSON: the body of an answer that is a success.
+pub fn post(address: SocketAddr, path: &str, json: &str) -> io::Result<Vec<u8>> {
+    let headers = [JSON];
+    let answer = send(address, "POST", path, &headers, json.as_bytes(), PATIENCE)?;
+    success(answer)
 }
 
-fn ask(address: SocketAddr, what: &str, json: &str, patience: Duration) -> io::Result<Vec<u8>> {
+/// The header of a body that is JSON.
+pub const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+/// Sends a request, on a connection of its own, and reads the whole answer. `patience` is for each step of it.
+pub fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    patience: Duration,
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
-    write!(
-        stream,
-        "{what} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
-        json.len()
-    )?;
-    let mut answer = Vec::new();
-    stream.take(MOST_HEAD).read_to_end(&mut answer)?;
-    let end = answer
+    stream.set_write_timeout(Some(patience))?;
+    // A server that is spoken to in 1.0 sends no chunks and closes.
+    let mut head = format!("{method} {target} HTTP/1.0\r\nHost: {address}\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+
+    let mut bytes = Vec::new();
+    stream.take(MOST_BODY).read_to_end(&mut bytes)?;
+    let end = bytes
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .ok_or(invalid("no end of the headers"))?;
-    let status = answer.split(|byte| *byte == b' ').nth(1);
-    if status.is_some_and(|status| status.starts_with(b"2")) {
-        return Ok(answer.split_off(end + 4));
+    let status = bytes.split(|byte| *byte == b' ').nth(1);
+    let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    Ok(Answer {
+        status: status.ok_or(invalid("no status"))?,
+        body: bytes.split_off(end + 4),
+    })
+}
+
+fn success(answer: Answer) -> io::Result<Vec<u8>> {
+    if (200..300).contains(&answer.status) {
+        return Ok(answer.body);
     }
-    let told = String::from_utf8_lossy(&answer);
-    Err(io::Error::other(format!("it answers {}", told.trim())))
+    let told = String::from_utf8_lossy(&answer.body);
+    Err(io::Error::other(format!(
+        "it answers {}: {}",
+        answer.status,
+        told.trim()
+    )))
 }
