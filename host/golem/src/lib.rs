@@ -9,11 +9,13 @@
 //! | [`event`] | what happens meanwhile, told to whoever watches |
 //! | [`exe_unit`] | the provider's side of an activity: runs packages in confined children |
 //! | [`local`] | a network of providers on this machine |
+//! | [`bus`] | what is said on the service bus of a daemon |
 //!
 //! Nothing here knows what a user allowed: money comes in as a [`sovr_capability::Reservation`] that somebody else
 //! granted, files as [`transfer::Source`] and [`transfer::Sink`] that somebody else opened.
 
 mod blocking;
+pub mod bus;
 pub mod demand;
 pub mod event;
 pub mod exe_unit;
