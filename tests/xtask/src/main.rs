@@ -9,6 +9,7 @@ mod command;
 mod digest;
 mod fairos;
 mod files;
+mod golem;
 mod guests;
 mod lock;
 mod package;
@@ -39,6 +40,8 @@ enum Task {
     Guests(guests::Args),
     /// Build the FairOS-dfs servers that tests run against, into target/fairos
     Fairos,
+    /// Install the Golem daemon that tests run against, into target/golem
+    Golem,
     /// Set everything up and run all checks and tests
     Test,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Guests(args) => guests::run(&project, &args),
         Task::Fairos => fairos::build(&project),
+        Task::Golem => golem::install(),
         Task::Test => suite::run(&project),
     };
     match done {

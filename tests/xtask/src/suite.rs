@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use self::count::Count;
 use crate::project::Project;
 use crate::toolchain::{peers, rust};
-use crate::{command, fairos, guests};
+use crate::{command, fairos, golem, guests};
 
 /// Runs all checks and tests.
 pub(crate) fn run(project: &Project) -> Result<()> {
@@ -55,6 +55,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
     report.step("building the FairOS-dfs servers", || {
         fairos::build_for_tests(project)
     });
+    report.step("installing the Golem daemon", golem::install_for_tests);
     report.step("lints of the guests", || {
         command::run(plugins("clippy").args(strict))
     });

@@ -4,5 +4,6 @@
 pub(crate) mod go;
 pub(crate) mod javascript;
 pub(crate) mod peers;
+pub(crate) mod python;
 pub(crate) mod rust;
 mod system;
