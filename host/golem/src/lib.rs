@@ -9,6 +9,7 @@
 //! | [`event`] | what happens meanwhile, told to whoever watches |
 //! | [`exe_unit`] | the provider's side of an activity: runs packages in confined children |
 //! | [`local`] | a network of providers on this machine |
+//! | [`yagna`] | the REST interface of a Golem daemon |
 //! | [`bus`] | what is said on the service bus of a daemon |
 //!
 //! Nothing here knows what a user allowed: money comes in as a [`sovr_capability::Reservation`] that somebody else
@@ -33,6 +34,7 @@ pub mod step;
 mod story;
 mod timing;
 pub mod transfer;
+pub mod yagna;
 
 pub use demand::{Demand, Form, Package};
 pub use event::{Event, Observer};

@@ -42,7 +42,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sovr_capability::Amount;
 use tokio::sync::mpsc;
 
@@ -53,8 +53,8 @@ use crate::step::{BatchEvent, Command};
 pub mod conformance;
 
 /// A provider's identity: `0x` and 40 lower-case hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct NodeId([u8; 20]);
 
 impl NodeId {
@@ -96,6 +96,14 @@ impl FromStr for NodeId {
             .and_then(|digits| hex::decode_to_slice(digits, &mut bytes).ok())
             .map(|()| Self(bytes))
             .ok_or_else(|| InvalidNodeId(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for NodeId {
+    type Error = InvalidNodeId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
