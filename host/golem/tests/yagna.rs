@@ -6,13 +6,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
-use sovr_capability::Amount;
+use sovr_capability::{Amount, Untrusted};
 use sovr_golem::network::TerminateReason;
-use sovr_golem::yagna::activity::{ActivityState, Capture, CommandResult, Instruction, Verdict};
+use sovr_golem::yagna::activity::{
+    ActivityState, Capture, CommandResult, Instruction, Output, Verdict,
+};
 use sovr_golem::yagna::market::{
     AgreementEventKind, AgreementState, Declaration, DemandEvent, Proposal, ProposalState, Side,
 };
 use sovr_golem::yagna::payment::BillStatus;
+use sovr_golem::yagna::stream::{News, NewsKind};
 use sovr_golem::yagna::{AppKey, Daemon, DaemonError, ErrorKind, Settings};
 use sovr_test_golem::{Fault, Network, Node, Provider, Terms};
 
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         a_daemon_that_is_away_is_told_from_one_that_refuses,
         money_is_set_aside_once,
         a_task_is_done_and_paid_for,
+        a_batch_is_followed_as_it_happens,
         bills_are_those_of_the_session,
         refusals_have_their_reasons,
         a_provider_that_gives_up_is_heard_of,
@@ -235,6 +239,54 @@ fn a_task_is_done_and_paid_for() {
     });
 }
 
+fn a_batch_is_followed_as_it_happens() {
+    let network = Network::start();
+    let _provider = Provider::start(network.provider(), Terms::of(SUBNET));
+    let daemon = client(network.requestor());
+    block_on(async {
+        let agreement = Deal::begin(&daemon).await.agree().await.unwrap();
+        let activity = daemon.create_activity(&agreement, WAIT).await.unwrap();
+        let commands = [&ready()[..], &[echo("one"), run("fail", &["4", "two"])]].concat();
+        let batch = daemon.exec(&activity, &commands).await.unwrap();
+        let mut stream = daemon.follow(&activity, &batch).await.unwrap();
+        let mut news = Vec::new();
+        while !matches!(
+            news.last(),
+            Some(News {
+                index: 3,
+                kind: NewsKind::Finished { .. }
+            })
+        ) {
+            news.push(stream.next().await.unwrap().expect("it is not over"));
+        }
+        let of = |index| {
+            news.iter()
+                .filter(move |news| news.index == index)
+                .map(|news| &news.kind)
+        };
+        let text = |text: &str| Output::Text(Untrusted::new(text));
+        let finished = |return_code, message: Option<&str>| NewsKind::Finished {
+            return_code,
+            message: message.map(Untrusted::new),
+        };
+        assert!(of(2).eq([
+            &NewsKind::Started,
+            &NewsKind::Stdout(text("one\n")),
+            &finished(0, None)
+        ]));
+        let why = "ExeScript command exited with code 4";
+        assert!(of(3).eq([
+            &NewsKind::Started,
+            &NewsKind::Stderr(text("two\n")),
+            &finished(4, Some(why))
+        ]));
+
+        network.requestor().kill();
+        let away = daemon.follow(&activity, &batch).await.unwrap_err();
+        assert_eq!(away.kind, ErrorKind::Connection);
+    });
+}
+
 fn bills_are_those_of_the_session() {
     let network = Network::start();
     let provider = Provider::start(network.provider(), Terms::of(SUBNET));
@@ -277,7 +329,7 @@ fn bills_are_those_of_the_session() {
             .accept_invoice(&invoice.id, invoice.amount, &deal.allocation)
             .await;
         assert_eq!(refused.unwrap_err().kind, ErrorKind::Refused);
-        let message = sovr_capability::Untrusted::new("not agreed");
+        let message = Untrusted::new("not agreed");
         daemon.reject_invoice(&invoice.id, &message).await.unwrap();
         assert_eq!(
             daemon.invoice(&invoice.id).await.unwrap().status,

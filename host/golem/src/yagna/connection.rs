@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::ACCEPT;
 use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take beyond what the daemon was asked to wait.
 const ORDINARY: Duration = Duration::from_secs(30);
 /// Most bytes of an answer. A hundred proposals, or the output of a batch, have a fraction of it.
-const MOST: usize = 16 << 20;
+pub(super) const MOST: usize = 16 << 20;
 
 const MARKET: &str = "market-api/v1";
 const PAYMENT: &str = "payment-api/v1";
@@ -259,6 +260,12 @@ fn beneath<'a>(base: &Url, segments: impl Iterator<Item = &'a str>) -> Url {
 }
 
 impl Request {
+    /// The answer is wanted as it comes.
+    pub(super) fn stream(mut self) -> Self {
+        self.request = self.request.header(ACCEPT, "text/event-stream");
+        self
+    }
+
     /// A parameter of the address.
     pub(super) fn query(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.query(&[(name, value)]);
@@ -292,41 +299,57 @@ impl Request {
         })
     }
 
-    async fn bytes(self) -> Result<Vec<u8>, DaemonError> {
-        let attempted = self.attempted;
-        let broken = |reason: String| DaemonError {
-            attempted,
-            kind: ErrorKind::Connection,
-            reason: Untrusted::new(reason),
-        };
-        let limit = ORDINARY + self.wait;
-        let answer = tokio::time::timeout(limit, async {
-            let response = self.request.send().await?;
-            let status = response.status();
-            Ok((status, collect(response).await?))
-        });
-        let (status, body) = match answer.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(broken(chain(error))),
-            Err(_) => {
-                return Err(broken(format!(
-                    "the daemon has not answered for {} s",
-                    limit.as_secs()
-                )));
-            }
-        };
-        let Some(body) = body else {
-            return Err(DaemonError {
-                attempted,
-                kind: ErrorKind::Nonsense,
-                reason: Untrusted::new(format!("the answer has more than {MOST} bytes")),
-            });
-        };
+    /// Sends it and gives the answer as soon as it begins, if it is a success.
+    pub(super) async fn open(self) -> Result<Response, DaemonError> {
+        let (attempted, limit) = (self.attempted, self.limit());
+        let response = within(attempted, limit, self.request.send()).await?;
+        let status = response.status();
         if status.is_success() {
-            Ok(body)
-        } else {
-            Err(error::read(attempted, status.as_u16(), &body))
+            return Ok(response);
         }
+        let body = within(attempted, limit, collect(response)).await?;
+        Err(error::read(
+            attempted,
+            status.as_u16(),
+            &body.unwrap_or_default(),
+        ))
+    }
+
+    async fn bytes(self) -> Result<Vec<u8>, DaemonError> {
+        let (attempted, limit) = (self.attempted, self.limit());
+        let response = self.open().await?;
+        let body = within(attempted, limit, collect(response)).await?;
+        body.ok_or_else(|| too_long(attempted))
+    }
+
+    fn limit(&self) -> Duration {
+        ORDINARY + self.wait
+    }
+}
+
+/// A step of an answer, for which the daemon has so long.
+pub(super) async fn within<T>(
+    attempted: &'static str,
+    limit: Duration,
+    step: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, DaemonError> {
+    let reason = match tokio::time::timeout(limit, step).await {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => chain(error),
+        Err(_) => format!("the daemon has said nothing for {} s", limit.as_secs()),
+    };
+    Err(DaemonError {
+        attempted,
+        kind: ErrorKind::Connection,
+        reason: Untrusted::new(reason),
+    })
+}
+
+pub(super) fn too_long(attempted: &'static str) -> DaemonError {
+    DaemonError {
+        attempted,
+        kind: ErrorKind::Nonsense,
+        reason: Untrusted::new(format!("the answer has more than {MOST} bytes")),
     }
 }
 

@@ -112,7 +112,9 @@ struct Problem {
 /// What a status other than success means. `body` is what came with it.
 pub(super) fn read(attempted: &'static str, status: u16, body: &[u8]) -> DaemonError {
     let text = String::from_utf8_lossy(body);
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let read = serde_json::from_slice::<Problem>(body).ok();
+    let is_plain = read.is_none();
+    let problem = read.unwrap_or_default();
     let named = |name: &str| {
         let names = [&problem.kind, &problem.instance];
         names
@@ -139,7 +141,8 @@ pub(super) fn read(attempted: &'static str, status: u16, body: &[u8]) -> DaemonE
         (None, Some(title), Some(detail)) => format!("{title}: {detail}"),
         (None, Some(title), None) => title,
         (None, None, Some(detail)) => detail,
-        (None, None, None) => text.trim().to_owned(),
+        (None, None, None) if is_plain => text.trim().to_owned(),
+        (None, None, None) => String::new(),
     };
     let reason = if told.is_empty() {
         format!("the daemon answers {status}")
@@ -176,7 +179,7 @@ mod tests {
                 408,
                 r#"{"message":null}"#,
                 ErrorKind::TimedOut,
-                r#"answers 408, {"message":null}"#,
+                "answers 408;",
             ),
             (409, "", ErrorKind::Conflict, "answers 409;"),
             (
