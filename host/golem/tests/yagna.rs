@@ -17,7 +17,7 @@ use sovr_golem::yagna::market::{
 use sovr_golem::yagna::payment::BillStatus;
 use sovr_golem::yagna::stream::{News, NewsKind};
 use sovr_golem::yagna::{AppKey, Daemon, DaemonError, ErrorKind, Settings};
-use sovr_test_golem::{Fault, Network, Node, Provider, Terms};
+use sovr_test_golem::{Fault, Gate, Network, Node, Provider, Terms};
 
 const SUBNET: &str = "test";
 const PLATFORM: &str = "erc20-holesky-tglm";
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         the_daemon_says_who_it_is_to_who_has_a_key,
         a_daemon_that_is_away_is_told_from_one_that_refuses,
         money_is_set_aside_once,
+        a_bad_day_of_the_daemon_may_pass,
         a_task_is_done_and_paid_for,
         a_batch_is_followed_as_it_happens,
         bills_are_those_of_the_session,
@@ -125,6 +126,48 @@ fn money_is_set_aside_once() {
             .allocate(amount("1"), "erc20-nowhere-tglm", tomorrow)
             .await;
         assert_eq!(nowhere.unwrap_err().kind, ErrorKind::NoAccount);
+    });
+}
+
+fn a_bad_day_of_the_daemon_may_pass() {
+    let network = Network::start();
+    let node = network.requestor();
+    let gate = Gate::before(node);
+    let daemon = Daemon::new(Settings {
+        api: gate.url().parse().unwrap(),
+        ..settings(node, node.app_key())
+    });
+    let daemon = daemon.unwrap();
+    block_on(async {
+        let refused = r#"{"message":"GSB error: timed out"}"#;
+        gate.refuse("POST", "/allocations", 1, 504, refused);
+        let failed = allocate(&daemon, "1").await.unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::TimedOut);
+        assert!(failed.kind.may_pass() && failed.to_string().contains("timed out"));
+        assert_eq!(daemon.allocations().await, Ok(Vec::new()));
+
+        gate.lose("POST", "/allocations", 1, 500, "");
+        let failed = allocate(&daemon, "1").await.unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::Daemon);
+        // It was done all the same.
+        assert_eq!(daemon.allocations().await.unwrap().len(), 1);
+
+        gate.refuse("GET", "/me", 1, 200, "<html>");
+        assert_eq!(
+            daemon.identity().await.unwrap_err().kind,
+            ErrorKind::Nonsense
+        );
+        let wrong = Settings {
+            api: gate.url().parse().unwrap(),
+            ..settings(node, "wrong")
+        };
+        let wrong = Daemon::new(wrong).unwrap().identity().await;
+        assert_eq!(wrong.unwrap_err().kind, ErrorKind::AppKey);
+        node.kill();
+        assert_eq!(
+            daemon.identity().await.unwrap_err().kind,
+            ErrorKind::Connection
+        );
     });
 }
 

@@ -9,6 +9,7 @@
 //! | [`Router`] | ours; joins the daemons in the mode `central` of their network |
 //! | [`FakeChain`] | ours; tells the daemons which funds they have, and no more: nothing is ever paid |
 //! | [`Network`] | two nodes on a router and a chain |
+//! | [`Gate`] | ours; a way to a daemon's REST interface on which requests fail on demand |
 //! | [`Files`] | ours; files of a node that others fetch and fill |
 //! | [`Provider`] | ours; offers work on a node's behalf and does it by a script of the test, with faults on demand |
 //!
@@ -25,6 +26,8 @@ pub mod program;
 mod chain;
 #[cfg(feature = "network")]
 mod files;
+#[cfg(feature = "network")]
+mod gate;
 #[cfg(feature = "network")]
 mod link;
 #[cfg(feature = "network")]
@@ -44,6 +47,8 @@ mod wire;
 pub use self::chain::FakeChain;
 #[cfg(feature = "network")]
 pub use self::files::Files;
+#[cfg(feature = "network")]
+pub use self::gate::Gate;
 #[cfg(feature = "network")]
 pub use self::network::Network;
 #[cfg(feature = "network")]

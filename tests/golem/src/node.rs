@@ -218,6 +218,13 @@ pub(crate) struct Api {
 }
 
 impl Api {
+    pub(crate) fn with_authorization(&self, authorization: &str) -> Api {
+        Api {
+            address: self.address,
+            authorization: authorization.to_owned(),
+        }
+    }
+
     pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Answer> {
         let authorization = ("Authorization", self.authorization.as_str());
         let headers = [authorization, http::JSON];
