@@ -1,4 +1,4 @@
-//! The REST interface of the `yagna` daemon, version 0.17, as a requestor uses it.
+//! Golem through the `yagna` daemon, version 0.17: its REST interface as a requestor uses it, and the network behind it.
 //!
 //! | Module | What it holds |
 //! |---|---|
@@ -7,21 +7,31 @@
 //! | [`payment`], [`market`], [`activity`] | the calls, each in the daemon's own words |
 //! | [`stream`] | what a batch tells while it runs |
 //! | [`files`] | files to and from providers |
+//! | [`properties`] | the names that demands and offers use |
+//! | [`network`] | the market, agreements, activities and bills: [`YagnaNetwork`] |
+//! | [`journal`], [`mod@cleanup`] | what is open at the daemon, written down; ending what a crash left |
 //!
-//! Calls here are single requests and nothing more: no retries, no loops, no money kept. They take what the daemon
+//! The calls are single requests and nothing more: no retries, no loops, no money kept. They take what the daemon
 //! answers and what its specification says it should, which differ in status codes (200 for 201 and 204) and in the
 //! form of ids. Every request ends: each has a time limit of its own, and of an answer only so much is read.
 //!
 //! Rejected: the makers' own client crate. It is LGPL, stands on another HTTP stack, and its error is a text.
 
 pub mod activity;
+pub mod cleanup;
 pub mod connection;
 pub mod error;
 pub mod files;
+pub mod journal;
 pub mod market;
+pub mod network;
 pub mod payment;
+pub mod properties;
 pub mod stream;
 
+pub use self::cleanup::{Report, Settled, cleanup};
 pub use self::connection::{AppKey, Daemon, Identity, Settings, SettingsError};
 pub use self::error::{DaemonError, ErrorKind};
 pub use self::files::{Files, FilesError};
+pub use self::journal::{Change, Journal, NoJournal, OpenSession};
+pub use self::network::{NetworkSettings, YagnaNetwork};
