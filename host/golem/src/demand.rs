@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sovr_capability::Amount;
+
 use crate::transfer::Source;
 
 /// A package by its name in the recipe, with the forms in which it exists.
@@ -35,8 +37,17 @@ pub struct WasiPackage {
 /// An image for a virtual machine.
 #[derive(Debug, Clone)]
 pub struct VmImage {
-    /// SHA3-224 of the image, 56 hexadecimal digits.
-    pub hash: String,
+    /// Which.
+    pub image: Image,
+}
+
+/// How an image is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// SHA3-224 of the image, 56 hexadecimal digits. Always the same image.
+    Hash(String),
+    /// `user/name:tag`, whatever the registry has under this name today.
+    Tag(String),
 }
 
 /// What a provider must bring. Sizes are GiB because that is the unit of Golem's properties.
@@ -52,8 +63,12 @@ pub struct Demand {
     pub min_cpu_threads: Option<u32>,
     /// The market's subnet.
     pub subnet: String,
+    /// What the runtime must be able to do besides: `vpn`, `inet`.
+    pub capabilities: Vec<String>,
     /// How long an agreement may be needed: the job's timeout.
     pub lifetime: Duration,
+    /// Most that all agreements together may cost. A network that wants money set aside sets aside so much.
+    pub budget: Amount,
 }
 
 impl Package {

@@ -590,6 +590,10 @@ impl Follower {
                 FailureKind::ProviderLost,
                 format!("{name} ended the agreement: {reason}"),
             ),
+            AgreementEvent::Broken { reason } => self.break_with(
+                FailureKind::ProviderLost,
+                format!("{name} did not keep the agreement: {reason}"),
+            ),
         }
     }
 

@@ -16,7 +16,7 @@ use sovr_golem::yagna::market::{
 };
 use sovr_golem::yagna::payment::BillStatus;
 use sovr_golem::yagna::stream::{News, NewsKind};
-use sovr_golem::yagna::{AppKey, Daemon, DaemonError, ErrorKind, Settings};
+use sovr_golem::yagna::{AppKey, Daemon, DaemonError, ErrorKind, Funds, Settings};
 use sovr_test_golem::{Fault, Gate, Network, Node, Provider, Terms};
 
 const SUBNET: &str = "test";
@@ -106,7 +106,11 @@ fn money_is_set_aside_once() {
         assert!(accounts.iter().any(|account| account.platform == PLATFORM));
 
         let above = allocate(&daemon, "0.750000000000000001").await.unwrap_err();
-        assert_eq!(above.kind, ErrorKind::NoFunds, "{above}");
+        let funds = Funds {
+            available: Some(amount("1000")),
+            reserved: Some(amount("999.25")),
+        };
+        assert_eq!(above.kind, ErrorKind::NoFunds(funds), "{above}");
         assert_eq!(
             allocate(&daemon, "0.75").await.unwrap().spent_amount,
             Amount::ZERO

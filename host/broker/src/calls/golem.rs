@@ -338,7 +338,9 @@ impl Desk {
                 form.min_cpu_threads
             }),
             subnet: terms.subnet,
+            capabilities: Vec::new(),
             lifetime: terms.timeout,
+            budget: reservation.amount(),
         };
         Ok(Opening {
             job: golem::Job {
@@ -362,7 +364,9 @@ impl Desk {
                     .source(steps::tree_path("the recipe's package", path)?),
                 digest: None,
             }),
-            Image::Vm(hash) => Form::Vm(VmImage { hash: hash.clone() }),
+            Image::Vm(hash) => Form::Vm(VmImage {
+                image: golem::demand::Image::Hash(hash.clone()),
+            }),
         })
     }
 

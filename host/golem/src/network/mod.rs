@@ -127,6 +127,33 @@ pub enum NetworkError {
         /// Why, and what to do about it.
         reason: String,
     },
+    /// No account can pay on this network.
+    #[error(
+        "no payment account for driver `{driver}` and network `{network}`: {reason}; check both names, run \
+         `yagna payment init --network {network}`, and see `yagna payment status --network {network}`"
+    )]
+    NoPaymentAccount {
+        /// The payment driver.
+        driver: String,
+        /// The payment network.
+        network: String,
+        /// What the daemon says, escaped.
+        reason: String,
+    },
+    /// The account has less than the job may cost.
+    #[error(
+        "the budget of {asked} GLM cannot be set aside: {}; choose a smaller budget, add funds, or release what \
+         earlier runs have set aside (`sovr-host cleanup`)",
+        figures(*available, *reserved)
+    )]
+    InsufficientFunds {
+        /// What was to be set aside.
+        asked: Amount,
+        /// What the account has, if the daemon says so.
+        available: Option<Amount>,
+        /// What of it is set aside for something else, if the daemon says so.
+        reserved: Option<Amount>,
+    },
     /// A provider said no; it may say yes another time.
     #[error("{provider} refused: {reason}")]
     Refused {
@@ -146,6 +173,16 @@ pub enum NetworkError {
     /// The call came in a wrong order, such as a second batch while one runs.
     #[error("{0}")]
     State(String),
+}
+
+fn figures(available: Option<Amount>, reserved: Option<Amount>) -> String {
+    match (available, reserved) {
+        (Some(available), Some(reserved)) => format!(
+            "the account has {available} GLM, of which {reserved} GLM are set aside for something else"
+        ),
+        (Some(available), None) => format!("the account has {available} GLM"),
+        _ => "the account has less".to_owned(),
+    }
 }
 
 /// Where providers are found.
@@ -251,6 +288,11 @@ pub enum AgreementEvent {
     /// The provider ended the agreement.
     Terminated {
         /// Its own words.
+        reason: String,
+    },
+    /// The agreement was ended here, because the provider did not keep to it.
+    Broken {
+        /// What it did.
         reason: String,
     },
 }

@@ -188,6 +188,17 @@ impl Daemon {
         request.wait(wait).done().await
     }
 
+    /// The activities of an agreement, those that have ended among them.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn activities(&self, agreement: &str) -> Result<Vec<String>, DaemonError> {
+        let request = self.get("list the activities", Part::Activity, &["activity"]);
+        let request = request.query("agreementId", agreement);
+        let ids: Vec<Id> = request.json().await?;
+        Ok(ids.into_iter().map(Id::text).collect())
+    }
+
     /// How an activity is.
     ///
     /// # Errors

@@ -169,30 +169,7 @@ impl Daemon {
     /// # Errors
     /// [`ErrorKind::Refused`] if no client can be made for these settings.
     pub fn new(settings: Settings) -> Result<Self, DaemonError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = rustls::RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring knows the versions that rustls knows")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls)
-            // It would carry the key to a place that nobody configured.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .retry(reqwest::retry::never())
-            .referer(false);
-        if settings.api.host_str().is_some_and(is_here) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| DaemonError {
-            attempted: "make an HTTP client",
-            kind: ErrorKind::Refused,
-            reason: Untrusted::new(error.to_string()),
-        })?;
+        let client = client(&settings.api)?;
         let part = |elsewhere: Option<Url>, path: &str| {
             elsewhere.unwrap_or_else(|| beneath(&settings.api, path.split('/')))
         };
@@ -248,6 +225,34 @@ impl Daemon {
             wait: Duration::ZERO,
         }
     }
+}
+
+/// A client for what is at this address. It follows no redirects.
+pub(super) fn client(address: &Url) -> Result<Client, DaemonError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows the versions that rustls knows")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        // It would carry the key to a place that nobody configured.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .retry(reqwest::retry::never())
+        .referer(false);
+    if address.host_str().is_some_and(is_here) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| DaemonError {
+        attempted: "make an HTTP client",
+        kind: ErrorKind::Refused,
+        reason: Untrusted::new(error.to_string()),
+    })
 }
 
 /// Each segment is one whatever is in it: ids are the daemon's.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use sovr_capability::Untrusted;
+use serde_json::Value;
+use sovr_capability::{Amount, Untrusted};
 
 /// How the daemon words that somebody who should serve a call is not there.
 const UNREACHABLE: &str = "endpoint address not found";
@@ -35,7 +36,7 @@ pub enum ErrorKind {
     /// It has ended: an agreement, an allocation, a proposal that was answered.
     Gone,
     /// The account does not have so much, or it is set aside for something else.
-    NoFunds,
+    NoFunds(Funds),
     /// There is no account for this kind of payment.
     NoAccount,
     /// The request is wrong in another way.
@@ -48,6 +49,15 @@ pub enum ErrorKind {
     Nonsense,
 }
 
+/// What an account has, as far as the daemon says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Funds {
+    /// In all.
+    pub available: Option<Amount>,
+    /// Of it, set aside for something else.
+    pub reserved: Option<Amount>,
+}
+
 impl ErrorKind {
     /// Whether the same request may succeed soon.
     #[must_use]
@@ -58,7 +68,7 @@ impl ErrorKind {
             | Self::NotFound
             | Self::Conflict
             | Self::Gone
-            | Self::NoFunds
+            | Self::NoFunds(_)
             | Self::NoAccount
             | Self::Refused
             | Self::Nonsense => false,
@@ -75,7 +85,7 @@ impl ErrorKind {
             }
             Self::TimedOut | Self::Unreachable => "try again; the provider may be away",
             Self::NotFound | Self::Conflict | Self::Gone => "look at what is there now",
-            Self::NoFunds => {
+            Self::NoFunds(_) => {
                 "choose a smaller budget, add funds, or release what earlier runs have set aside"
             }
             Self::NoAccount => "check the payment driver and network, and `yagna payment init`",
@@ -100,6 +110,7 @@ impl std::error::Error for DaemonError {}
 
 /// The forms in which the daemon says what is wrong: its own, that of RFC 7807, and neither.
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Problem {
     message: Option<String>,
     title: Option<String>,
@@ -107,6 +118,17 @@ struct Problem {
     #[serde(rename = "type")]
     kind: Option<String>,
     instance: Option<String>,
+    available_funds: Option<Value>,
+    reserved_funds: Option<Value>,
+}
+
+/// An amount in whatever form it comes.
+fn amount(value: Option<&Value>) -> Option<Amount> {
+    match value? {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
 }
 
 /// What a status other than success means. `body` is what came with it.
@@ -124,7 +146,10 @@ pub(super) fn read(attempted: &'static str, status: u16, body: &[u8]) -> DaemonE
     };
     let kind = match status {
         401 => ErrorKind::AppKey,
-        _ if named("insufficient-account-funds") => ErrorKind::NoFunds,
+        _ if named("insufficient-account-funds") => ErrorKind::NoFunds(Funds {
+            available: amount(problem.available_funds.as_ref()),
+            reserved: amount(problem.reserved_funds.as_ref()),
+        }),
         _ if named("bad-payment-platform") || named("account-not-registered") => {
             ErrorKind::NoAccount
         }
@@ -158,7 +183,7 @@ pub(super) fn read(attempted: &'static str, status: u16, body: &[u8]) -> DaemonE
 
 #[cfg(test)]
 mod tests {
-    use super::{ErrorKind, read};
+    use super::{ErrorKind, Funds, read};
 
     #[test]
     fn each_form_of_refusal_is_understood() {
@@ -190,8 +215,12 @@ mod tests {
             ),
             (
                 400,
-                r#"{"type":"/validation-error","instance":"/insufficient-account-funds","title":"No","detail":"more"}"#,
-                ErrorKind::NoFunds,
+                r#"{"type":"/validation-error","instance":"/insufficient-account-funds","title":"No","detail":"more",
+                    "requestedFunds":"9","availableFunds":"7.5","reservedFunds":2}"#,
+                ErrorKind::NoFunds(Funds {
+                    available: "7.5".parse().ok(),
+                    reserved: "2".parse().ok(),
+                }),
                 "answers 400, No: more",
             ),
             (

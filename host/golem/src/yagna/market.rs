@@ -111,6 +111,13 @@ pub struct Agreement {
     pub valid_to: Timestamp,
 }
 
+/// An agreement in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AgreementEntry {
+    /// Its id.
+    pub id: String,
+}
+
 /// The provider's side of an agreement.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -343,6 +350,19 @@ impl Daemon {
             // There is no code for it that official requestors use.
             TerminateReason::Failed(message) => ("Cancelled", message.as_str()),
         };
+        self.end_agreement(agreement, code, message).await
+    }
+
+    /// The same with any of the codes that requestors use, such as `TooManyDebitNotes`.
+    ///
+    /// # Errors
+    /// As [`Daemon::terminate`].
+    pub async fn end_agreement(
+        &self,
+        agreement: &str,
+        code: &str,
+        message: &str,
+    ) -> Result<(), DaemonError> {
         let path = ["agreements", agreement, "terminate"];
         let body = json!({ "message": message, "golem.requestor.code": code });
         let request = self.post("end an agreement", Part::Market, &path);
@@ -363,6 +383,15 @@ impl Daemon {
         let attempted = "look at an agreement";
         let request = self.get(attempted, Part::Market, &["agreements", id]);
         request.json().await
+    }
+
+    /// The agreements of a session, in whatever state.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn agreements(&self, session: &str) -> Result<Vec<AgreementEntry>, DaemonError> {
+        let request = self.get("list the agreements", Part::Market, &["agreements"]);
+        request.query("appSessionId", session).json().await
     }
 
     /// Waits for what happens to the agreements of a session after a moment. Without anything within the time the list

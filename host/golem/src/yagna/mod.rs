@@ -31,7 +31,7 @@ pub mod stream;
 
 pub use self::cleanup::{Report, Settled, cleanup};
 pub use self::connection::{AppKey, Daemon, Identity, Settings, SettingsError};
-pub use self::error::{DaemonError, ErrorKind};
+pub use self::error::{DaemonError, ErrorKind, Funds};
 pub use self::files::{Files, FilesError};
 pub use self::journal::{Change, Journal, NoJournal, OpenSession};
 pub use self::network::{NetworkSettings, YagnaNetwork};

@@ -165,6 +165,8 @@ fn demand() -> Demand {
         min_storage_gib: None,
         min_cpu_threads: None,
         subnet: "public".to_owned(),
+        capabilities: Vec::new(),
         lifetime: Duration::from_secs(600),
+        budget: sovr_capability::Amount::glm(1000),
     }
 }

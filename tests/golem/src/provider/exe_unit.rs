@@ -8,6 +8,7 @@
 //! | `cat FILE` | prints a file of the container |
 //! | `fail CODE WORDS…` | prints the words to standard error and ends with that code |
 //! | `wait` | goes on until the activity ends |
+//! | `pause` | goes on until the test says so, or the activity ends |
 //!
 //! Each counts as a second of processor time and two of wall time, so that bills can be foretold.
 
@@ -48,6 +49,8 @@ struct Inner {
     files: HashMap<String, Vec<u8>>,
     usage: Usage,
     callers: Vec<String>,
+    /// What pauses may go on.
+    goes_on: bool,
 }
 
 #[derive(Default)]
@@ -86,6 +89,7 @@ impl ExeUnit {
                 files: HashMap::new(),
                 usage: Usage::default(),
                 callers: Vec::new(),
+                goes_on: false,
             }),
             changed: Condvar::new(),
         }
@@ -116,6 +120,12 @@ impl ExeUnit {
         let mut inner = self.inner();
         inner.ended = true;
         inner.state = "Terminated";
+        self.changed.notify_all();
+    }
+
+    /// Ends the pause there is, or else the next.
+    pub(super) fn go_on(&self) {
+        self.inner().goes_on = true;
         self.changed.notify_all();
     }
 
@@ -282,6 +292,13 @@ impl ExeUnit {
                     inner = self.wait(inner, PERIOD);
                 }
                 Done::failed("the activity has ended")
+            }
+            ("pause", _) => {
+                while !inner.ended && !inner.goes_on {
+                    inner = self.wait(inner, PERIOD);
+                }
+                inner.goes_on = false;
+                Done::default()
             }
             _ => Done::failed("ExeScript command exited with code 127"),
         }

@@ -229,6 +229,13 @@ impl Provider {
         }
     }
 
+    /// Lets all programs that pause go on.
+    pub fn go_on(&self) {
+        for exe_unit in self.shared.state().activities.values() {
+            exe_unit.go_on();
+        }
+    }
+
     /// Whoever called the exe-units, as the bus has it, in order and without repetitions.
     pub fn callers(&self) -> Vec<String> {
         let state = self.shared.state();

@@ -1,0 +1,566 @@
+//! One batch, from the files it needs to its end.
+//!
+//! Results are asked for over and over until they are whole, and news are listened to beside that. What fails for a
+//! moment is tried again, as long as the activity is not known to have ended; where in the list of results one is does
+//! not depend on what was asked before, so nothing is told twice.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::activity::Life;
+use super::telling::{Heard, Telling};
+use crate::failure::{Failure, FailureKind};
+use crate::step::{BatchEvent, CAPTURE, Command, MOST_BYTES, Step, StepResult};
+use crate::transfer::{Partial, Sink};
+use crate::yagna::activity::{ActivityState, Capture, CommandResult, Instruction, Verdict};
+use crate::yagna::error::{DaemonError, ErrorKind};
+use crate::yagna::files::{FilesError, Progress, Receiving, Sending};
+use crate::yagna::stream::News;
+
+/// How long the daemon is asked to wait for results.
+const POLL: Duration = Duration::from_secs(5);
+/// After an error.
+const PAUSE: Duration = Duration::from_secs(1);
+/// News that wait.
+const NEWS: usize = 64;
+/// A result that was announced is looked for again after this.
+const SOON: Duration = Duration::from_millis(20);
+
+pub(super) struct Batch {
+    life: Arc<Life>,
+    commands: Vec<Command>,
+    files: Vec<File>,
+    events: mpsc::Sender<BatchEvent>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What a command needs of files here.
+#[derive(Default)]
+enum File {
+    #[default]
+    None,
+    Out(Sending),
+    In(Receiving, Option<Memory>),
+}
+
+impl File {
+    fn progress(&self) -> Option<watch::Receiver<Progress>> {
+        match self {
+            Self::None => None,
+            Self::Out(sending) => Some(sending.progress()),
+            Self::In(receiving, _) => Some(receiving.progress()),
+        }
+    }
+
+    /// Waits until the transfer cannot succeed any more; else for ever.
+    async fn failed(&self) -> FilesError {
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Out(sending) => sending.failed().await,
+            Self::In(receiving, _) => receiving.failed().await,
+        }
+    }
+}
+
+type Poll = Pin<Box<dyn Future<Output = Result<Vec<CommandResult>, DaemonError>> + Send>>;
+
+/// What the batch waits for.
+enum Occurrence {
+    Stopped,
+    News(Option<News>),
+    Results(Result<Vec<CommandResult>, DaemonError>),
+    Moved(Progress),
+    Broken(FilesError),
+}
+
+/// How far the transfer of the current command is.
+#[derive(Default)]
+struct Moving {
+    command: Option<u32>,
+    progress: Option<watch::Receiver<Progress>>,
+}
+
+impl Moving {
+    fn follow(&mut self, command: u32, file: Option<&File>) {
+        if self.command != Some(command) {
+            self.command = Some(command);
+            self.progress = file.and_then(File::progress);
+        }
+    }
+
+    /// Waits until it has moved on.
+    async fn next(&mut self) -> Progress {
+        if let Some(progress) = &mut self.progress
+            && progress.changed().await.is_ok()
+        {
+            return *progress.borrow_and_update();
+        }
+        std::future::pending().await
+    }
+}
+
+impl Batch {
+    pub(super) fn new(
+        life: Arc<Life>,
+        commands: Vec<Command>,
+        events: mpsc::Sender<BatchEvent>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            life,
+            commands,
+            files: Vec::new(),
+            events,
+            stop,
+        }
+    }
+
+    /// Does it. When this has returned, no file is touched any more.
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
+        let result = match self.commands.is_empty() {
+            true => Ok(()),
+            false => self.carry_out().await,
+        };
+        for file in self.files {
+            if let File::Out(sending) = file {
+                sending.end().await;
+            }
+        }
+        result
+    }
+
+    async fn carry_out(&mut self) -> Result<(), Failure> {
+        let instructions = self.prepare().await?;
+        let batch = self.start(&instructions).await?;
+        let mut news = self.follow(&batch);
+        let (mut telling, begin) = Telling::begin(&self.commands);
+        self.tell_all(begin).await?;
+        let mut poll = self.poll(&batch, POLL, Duration::ZERO);
+        let mut progress = Moving::default();
+        let mut is_looking = false;
+        let mut failing: Option<Instant> = None;
+        loop {
+            match self
+                .wait(&telling, &mut news.1, &mut poll, &mut progress)
+                .await
+            {
+                Occurrence::Stopped => return Err(self.stopped()),
+                Occurrence::Broken(error) => {
+                    let reason = format!("a file could not be moved: {error}");
+                    return Err(self.at(&telling, FailureKind::ProviderLost, reason));
+                }
+                Occurrence::Moved(Progress { done, total }) => {
+                    let step = telling.current();
+                    self.tell(BatchEvent::Progress { step, done, total })
+                        .await?;
+                }
+                Occurrence::News(None) => news.1 = None,
+                Occurrence::News(Some(heard)) => {
+                    let Heard { events, is_over } = telling.hear(heard);
+                    self.tell_all(events).await?;
+                    if is_over && !is_looking {
+                        is_looking = true;
+                        poll = self.poll(&batch, Duration::ZERO, Duration::ZERO);
+                    }
+                }
+                Occurrence::Results(Ok(results)) => {
+                    failing = None;
+                    let before = telling.current();
+                    if let Some(end) = self.take(&mut telling, &results).await? {
+                        return end;
+                    }
+                    // What was announced is there in a moment; it is looked for once more, then waited for.
+                    let again = is_looking && telling.current() == before;
+                    is_looking = false;
+                    let pause = if again { SOON } else { Duration::ZERO };
+                    poll = self.poll(&batch, POLL, pause);
+                }
+                Occurrence::Results(Err(error)) => {
+                    is_looking = false;
+                    let since = *failing.get_or_insert_with(Instant::now);
+                    if let Some(reason) = self.is_lost(&error, since).await {
+                        return Err(self.at(&telling, FailureKind::ProviderLost, reason));
+                    }
+                    poll = self.poll(&batch, POLL, PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(
+        &mut self,
+        telling: &Telling,
+        news: &mut Option<mpsc::Receiver<News>>,
+        poll: &mut Poll,
+        moving: &mut Moving,
+    ) -> Occurrence {
+        let current = self.files.get(telling.current() as usize);
+        moving.follow(telling.current(), current);
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => Occurrence::Stopped,
+            () = self.events.closed() => Occurrence::Stopped,
+            results = poll => Occurrence::Results(results),
+            heard = next(news) => Occurrence::News(heard),
+            progress = moving.next() => Occurrence::Moved(progress),
+            error = broken(current) => Occurrence::Broken(error),
+        }
+    }
+
+    /// Opens what the commands need of files, and writes them as the daemon reads them.
+    async fn prepare(&mut self) -> Result<Vec<Instruction>, Failure> {
+        let mut instructions = Vec::with_capacity(self.commands.len());
+        for index in 0..self.commands.len() {
+            let mut stop = self.stop.clone();
+            let prepared = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Err(self.stopped()),
+                prepared = prepare(&self.life, &self.commands[index]) => prepared,
+            };
+            let (instruction, file) = prepared.map_err(|reason| {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                Failure::at(index, FailureKind::TransferFailed, reason)
+            })?;
+            instructions.push(instruction);
+            self.files.push(file);
+        }
+        Ok(instructions)
+    }
+
+    /// Starts the batch and answers its id. It is not started twice: only where it cannot have been taken is it tried
+    /// again.
+    async fn start(&mut self, instructions: &[Instruction]) -> Result<String, Failure> {
+        let end = Instant::now() + self.life.session.settings.waits.lost;
+        let mut stop = self.stop.clone();
+        loop {
+            let (life, daemon) = (&self.life, &self.life.session.daemon);
+            let started = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Err(self.stopped()),
+                started = daemon.exec(&life.id, instructions) => started,
+            };
+            match started {
+                Ok(batch) => return Ok(batch),
+                Err(error) if error.kind == ErrorKind::Unreachable && Instant::now() < end => {
+                    if let Some(reason) = self.has_ended().await {
+                        return Err(Failure::new(FailureKind::ProviderLost, reason));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    return Err(Failure::new(FailureKind::ProviderLost, error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// News of the batch, until the answer is dropped.
+    fn follow(&self, batch: &str) -> (JoinSet<()>, Option<mpsc::Receiver<News>>) {
+        let (sender, news) = mpsc::channel(NEWS);
+        let mut task = JoinSet::new();
+        let (life, batch) = (Arc::clone(&self.life), batch.to_owned());
+        task.spawn(async move {
+            // Without news there are results.
+            let Ok(mut stream) = life.session.daemon.follow(&life.id, &batch).await else {
+                return;
+            };
+            while let Ok(Some(news)) = stream.next().await {
+                if sender.send(news).await.is_err() {
+                    return;
+                }
+            }
+        });
+        (task, Some(news))
+    }
+
+    fn poll(&self, batch: &str, wait: Duration, pause: Duration) -> Poll {
+        let (life, batch) = (Arc::clone(&self.life), batch.to_owned());
+        Box::pin(async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            life.session.daemon.results(&life.id, &batch, wait).await
+        })
+    }
+
+    /// Tells what results there are, and how the batch ended if it did.
+    async fn take(
+        &mut self,
+        telling: &mut Telling,
+        results: &[CommandResult],
+    ) -> Result<Option<Result<(), Failure>>, Failure> {
+        while let Some(result) = telling.next(results) {
+            let (events, mut step) = telling.result(result);
+            self.tell_all(events).await?;
+            let index = telling.current() as usize;
+            if result.result == Verdict::Error {
+                return Ok(Some(Err(self.failure(index, result, step))));
+            }
+            if let Err(reason) = self.keep(index, &mut step).await {
+                let failure = FailureKind::TransferFailed;
+                return Ok(Some(Err(Failure::at(telling.current(), failure, reason))));
+            }
+            self.tell(BatchEvent::Finished(telling.current(), step))
+                .await?;
+            let events = telling.advance();
+            self.tell_all(events).await?;
+            if result.is_batch_finished && !telling.is_complete() {
+                let reason = "the provider ended the batch early".to_owned();
+                let failure = self.at(telling, FailureKind::ProviderLost, reason);
+                return Ok(Some(Err(failure)));
+            }
+        }
+        Ok(telling.is_complete().then_some(Ok(())))
+    }
+
+    /// Shows the file that a command has brought.
+    async fn keep(&mut self, index: usize, step: &mut StepResult) -> Result<(), String> {
+        let file = self.files.get_mut(index).map(std::mem::take);
+        match file.unwrap_or_default() {
+            File::None => {}
+            File::Out(sending) => sending.end().await,
+            File::In(receiving, memory) => {
+                receiving
+                    .finish()
+                    .await
+                    .map_err(|error| error.to_string())?;
+                step.bytes = memory.map(Memory::take);
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self, index: usize, result: &CommandResult, step: StepResult) -> Failure {
+        let message = result.message.as_ref().map(|message| message.raw());
+        let message = message.unwrap_or("the provider does not say why");
+        let (kind, reason) = match self.commands.get(index) {
+            Some(Command::Step(
+                Step::Send { .. } | Step::Download { .. } | Step::DownloadBytes { .. },
+            )) => {
+                // What went wrong here says more than what the provider makes of it.
+                let here = self
+                    .files
+                    .get(index)
+                    .and_then(|file| file.failed().now_or_never());
+                let reason = match here {
+                    Some(error) => format!("{error} ({message})"),
+                    None => message.to_owned(),
+                };
+                (FailureKind::TransferFailed, reason)
+            }
+            _ => (FailureKind::CommandFailed, message.to_owned()),
+        };
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        Failure {
+            stdout: step.stdout,
+            stderr: step.stderr,
+            ..Failure::at(index, kind, reason)
+        }
+    }
+
+    /// Why it is of no use to ask for results again, if it is not.
+    async fn is_lost(&self, error: &DaemonError, since: Instant) -> Option<String> {
+        let provider = &self.life.provider;
+        if !error.kind.may_pass() {
+            return Some(format!("{provider} has lost the batch: {error}"));
+        }
+        let patience = self.life.session.settings.waits.lost;
+        if since.elapsed() >= patience {
+            let patience = patience.as_secs();
+            return Some(format!(
+                "nothing was heard of {provider} for {patience} s: {error}"
+            ));
+        }
+        self.has_ended().await
+    }
+
+    /// Why the activity has ended, if it has.
+    async fn has_ended(&self) -> Option<String> {
+        let status = self
+            .life
+            .session
+            .daemon
+            .activity_status(&self.life.id)
+            .await;
+        let status = status.ok()?;
+        if status.state.0 != ActivityState::Terminated {
+            return None;
+        }
+        let words = [status.reason, status.error_message];
+        let words: Vec<_> = words
+            .into_iter()
+            .flatten()
+            .map(|text| text.into_raw())
+            .collect();
+        let provider = &self.life.provider;
+        Some(match words.is_empty() {
+            true => format!("{provider} has ended the activity"),
+            false => format!("{provider} has ended the activity: {}", words.join(", ")),
+        })
+    }
+
+    async fn tell_all(&mut self, events: Vec<BatchEvent>) -> Result<(), Failure> {
+        for event in events {
+            self.tell(event).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, event: BatchEvent) -> Result<(), Failure> {
+        let sent = tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => false,
+            sent = self.events.send(event) => sent.is_ok(),
+        };
+        if sent { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    fn stopped(&self) -> Failure {
+        Failure::new(FailureKind::Cancelled, "the activity was ended")
+    }
+
+    fn at(&self, telling: &Telling, kind: FailureKind, reason: String) -> Failure {
+        Failure::at(telling.current(), kind, reason)
+    }
+}
+
+async fn next(news: &mut Option<mpsc::Receiver<News>>) -> Option<News> {
+    match news {
+        Some(news) => news.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn broken(file: Option<&File>) -> FilesError {
+    match file {
+        Some(file) => file.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Opens what a command needs of files, and writes it as the daemon reads it.
+async fn prepare(life: &Life, command: &Command) -> Result<(Instruction, File), String> {
+    let files = &life.session.files;
+    let inside = |path: &str| format!("container:{path}");
+    Ok(match command {
+        Command::Deploy => (Instruction::Deploy {}, File::None),
+        Command::Start => (Instruction::Start { args: Vec::new() }, File::None),
+        Command::Terminate => (Instruction::Terminate {}, File::None),
+        Command::Step(Step::Run { program, args }) => {
+            let run = Instruction::Run {
+                entry_point: program.clone(),
+                args: args.clone(),
+                capture: Capture::both(CAPTURE),
+            };
+            (run, File::None)
+        }
+        Command::Step(Step::Send {
+            source,
+            destination,
+        }) => {
+            let sending = files.send(Arc::clone(source)).await;
+            let sending = sending
+                .map_err(|error| format!("{} cannot be sent: {error}", source.describe()))?;
+            let transfer = Instruction::Transfer {
+                from: sending.url().to_owned(),
+                to: inside(destination),
+            };
+            (transfer, File::Out(sending))
+        }
+        Command::Step(Step::Download { source, sink }) => {
+            let receiving = receive(life, source, Arc::clone(sink)).await?;
+            let transfer = Instruction::Transfer {
+                from: inside(source),
+                to: receiving.url().to_owned(),
+            };
+            (transfer, File::In(receiving, None))
+        }
+        Command::Step(Step::DownloadBytes { source, most }) => {
+            let memory = Memory::new((*most).min(MOST_BYTES));
+            let receiving = receive(life, source, Arc::new(memory.clone())).await?;
+            let transfer = Instruction::Transfer {
+                from: inside(source),
+                to: receiving.url().to_owned(),
+            };
+            (transfer, File::In(receiving, Some(memory)))
+        }
+    })
+}
+
+async fn receive(life: &Life, source: &str, sink: Arc<dyn Sink>) -> Result<Receiving, String> {
+    let receiving = life.session.files.receive(sink).await;
+    receiving.map_err(|error| format!("{source} cannot be fetched: {error}"))
+}
+
+/// A small file that comes into memory.
+#[derive(Debug, Clone)]
+struct Memory {
+    most: u64,
+    content: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Memory {
+    fn new(most: u64) -> Self {
+        Self {
+            most,
+            content: Arc::default(),
+        }
+    }
+
+    fn take(self) -> Vec<u8> {
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *content)
+    }
+}
+
+impl Sink for Memory {
+    fn describe(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn most(&self) -> u64 {
+        self.most
+    }
+
+    fn create(&self) -> io::Result<Box<dyn Partial>> {
+        Ok(Box::new(Filling {
+            bytes: Vec::new(),
+            memory: self.clone(),
+        }))
+    }
+}
+
+struct Filling {
+    bytes: Vec<u8>,
+    memory: Memory,
+}
+
+impl Write for Filling {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.bytes.len() + bytes.len()) as u64 > self.memory.most {
+            return Err(io::Error::other("there is more than may come"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Partial for Filling {
+    fn commit(self: Box<Self>) -> io::Result<()> {
+        let content = &self.memory.content;
+        *content.lock().unwrap_or_else(PoisonError::into_inner) = self.bytes;
+        Ok(())
+    }
+}

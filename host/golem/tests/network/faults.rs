@@ -1,0 +1,224 @@
+//! What goes wrong on a real network: it has a typed outcome, costs no more than was allowed, and leaves nothing open.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sovr_capability::Amount;
+use sovr_golem::FailureKind;
+use sovr_golem::network::{AgreementEvent, TerminateReason};
+use sovr_golem::step::Command;
+use sovr_test_golem::{Fault, Gate};
+
+use crate::Test;
+use crate::scene::{Scene, Work, hear, printed, run, soon};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_daemon_that_is_restarted_loses_no_task", restarted_daemon),
+    ("a_provider_that_is_gone_is_given_up", lost_provider),
+    ("results_are_had_on_a_bad_day_of_the_daemon", bad_day),
+    (
+        "a_bill_is_accepted_once_though_the_answer_is_lost",
+        lost_answer,
+    ),
+    (
+        "a_provider_that_breaks_the_agreement_is_heard_of",
+        broken_agreement,
+    ),
+    (
+        "debit_notes_that_are_too_frequent_end_the_agreement",
+        frequent_notes,
+    ),
+    ("a_debit_note_above_the_ceiling_is_not_accepted", high_note),
+    ("an_invoice_above_what_was_agreed_is_rejected", high_invoice),
+    (
+        "an_activity_that_does_not_come_up_costs_nothing",
+        no_activity,
+    ),
+];
+
+fn step(program: &str, args: &[&str]) -> Command {
+    Command::Step(run(program, args))
+}
+
+fn amount(text: &str) -> Amount {
+    text.parse().unwrap()
+}
+
+async fn next(work: &Work) -> AgreementEvent {
+    let event = soon("news of the agreement", work.agreement.next_event()).await;
+    event.expect("the agreement is not over")
+}
+
+async fn finish(work: &Work) -> (Amount, Amount) {
+    let bill = work.agreement.terminate(TerminateReason::Success);
+    let bill = soon("the end of the agreement", bill).await;
+    (bill.claimed, bill.accepted)
+}
+
+fn invoices(scene: &Scene) -> Vec<Value> {
+    let invoices = scene.network.requestor().get("/payment-api/v1/invoices");
+    invoices.ok().as_array().unwrap().clone()
+}
+
+fn restarted_daemon() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let work = scene.work(scene.settings()).await;
+        let batch = vec![step("pause", &[]), step("echo", &["after"])];
+        let events = work.begin(batch).await;
+        let node = scene.network.requestor();
+        node.restart();
+        scene.network.wait_until_joined(node);
+        scene.provider().go_on();
+        let heard = hear(events).await.unwrap();
+        assert_eq!(printed(&heard), ["", "after\n"]);
+        // 0.1 to start, 2 s of processor time at 0.02, 4 s at 0.01.
+        assert_eq!(finish(&work).await, (amount("0.18"), amount("0.18")));
+    });
+}
+
+fn lost_provider() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let mut settings = scene.settings();
+        settings.waits.lost = Duration::from_secs(1);
+        settings.waits.invoice = Duration::from_secs(1);
+        let work = scene.work(settings).await;
+        let events = work.begin(vec![step("wait", &[])]).await;
+        scene.lose_provider();
+        let failure = hear(events).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ProviderLost, "{failure}");
+        assert!(failure.reason.contains("test provider"), "{failure}");
+        assert_eq!(finish(&work).await, (Amount::ZERO, Amount::ZERO));
+    });
+}
+
+fn bad_day() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let gate = Gate::before(scene.network.requestor());
+        let work = scene.work(scene.settings_through(&gate)).await;
+        let away = r#"{"message":"GSB error: Bad request: endpoint address not found"}"#;
+        gate.refuse("GET", "/exec/", 1, 408, "{}");
+        gate.refuse("GET", "/exec/", 1, 500, away);
+        gate.refuse("GET", "/exec/", 1, 500, "{}");
+        gate.refuse("POST", "/exec", 1, 500, away);
+        let heard = work.exec(vec![step("echo", &["one"]), step("echo", &["two"])]);
+        assert_eq!(printed(&heard.await.unwrap()), ["one\n", "two\n"]);
+
+        // A batch that may have been taken is not sent again.
+        gate.lose("POST", "/exec", 1, 500, "{}");
+        let batch = work.activity.exec(vec![step("echo", &["one"])]).await;
+        let failure = hear(batch.unwrap()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ProviderLost, "{failure}");
+        finish(&work).await;
+    });
+}
+
+fn lost_answer() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let gate = Gate::before(scene.network.requestor());
+        let work = scene.work(scene.settings_through(&gate)).await;
+        gate.lose("POST", "/accept", 1, 500, "{}");
+        gate.refuse("GET", "/invoices/", 1, 504, "{}");
+        gate.refuse("POST", "/terminate", 1, 500, "{}");
+        gate.lose("DELETE", "/allocations", 1, 500, "{}");
+        assert_eq!(finish(&work).await, (amount("0.1"), amount("0.1")));
+        assert_eq!(invoices(scene)[0]["status"], "ACCEPTED");
+    });
+}
+
+fn broken_agreement() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let work = scene.work(scene.settings()).await;
+        scene.provider().break_agreements("Shutdown", "going home");
+        let event = next(&work).await;
+        let AgreementEvent::Terminated { reason } = event else {
+            panic!("{event:?}");
+        };
+        assert!(
+            reason.contains("going home") && reason.contains("Shutdown"),
+            "{reason}"
+        );
+        assert_eq!(finish(&work).await, (amount("0.1"), amount("0.1")));
+    });
+}
+
+fn frequent_notes() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let work = scene.work(scene.settings()).await;
+        let amount = amount("0.01");
+        for accepted in [true, true, false] {
+            scene.provider().send_debit_notes(amount);
+            let note = AgreementEvent::DebitNote { amount, accepted };
+            assert_eq!(next(&work).await, note);
+        }
+        let event = next(&work).await;
+        assert!(matches!(event, AgreementEvent::Broken { .. }), "{event:?}");
+        finish(&work).await;
+        let node = scene.network.requestor();
+        let reason = format!(
+            "/market-api/v1/agreements/{}/terminate/reason",
+            work.agreement.id()
+        );
+        assert!(node.get(&reason).text.contains("TooManyDebitNotes"));
+    });
+}
+
+fn high_note() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let work = scene.work(scene.settings()).await;
+        let note = |text, accepted| AgreementEvent::DebitNote {
+            amount: amount(text),
+            accepted,
+        };
+        scene.provider().send_debit_notes(amount("0.5"));
+        assert_eq!(next(&work).await, note("0.5", true));
+        work.agreement.set_ceiling(amount("0.7"));
+        scene.provider().send_debit_notes(amount("0.75"));
+        assert_eq!(next(&work).await, note("0.75", false));
+        scene.provider().commit(Fault::Bills(amount("0.75")));
+        assert_eq!(finish(&work).await, (amount("0.75"), amount("0.5")));
+    });
+}
+
+fn high_invoice() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let work = scene.work(scene.settings()).await;
+        scene
+            .provider()
+            .commit(Fault::Bills(amount("1.000000000000000001")));
+        let claimed = amount("1.000000000000000001");
+        assert_eq!(finish(&work).await, (claimed, Amount::ZERO));
+        let refused = AgreementEvent::Invoice {
+            amount: claimed,
+            accepted: false,
+        };
+        assert_eq!(work.agreement.next_event().await, Some(refused));
+        assert_eq!(work.agreement.next_event().await, None);
+        assert_eq!(invoices(scene)[0]["status"], "REJECTED");
+    });
+}
+
+fn no_activity() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let mut settings = scene.settings();
+        settings.waits.activity = Duration::from_secs(1);
+        scene.provider().commit(Fault::NoActivity);
+        let mut market = scene.market(settings).await;
+        let proposal = soon("an offer", crate::scene::offer(&mut *market)).await;
+        let agreement = proposal.agree().await.unwrap();
+        agreement.set_ceiling(amount("1"));
+        let none = soon("giving up", agreement.create_activity()).await;
+        assert!(none.is_err());
+        let bill = agreement.terminate(TerminateReason::Success).await;
+        assert!(bill.accepted.is_zero(), "{bill:?}");
+        market.withdraw().await;
+    });
+}
