@@ -1,13 +1,26 @@
 //! Ends what a crash left at the daemon: what a journal says of a session, and what the daemon says belongs to it.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sovr_capability::Amount;
+use jiff::Timestamp;
+use sovr_capability::{Amount, Untrusted};
+use tokio::time::Instant;
 
 use super::connection::Daemon;
-use super::journal::{Journal, OpenSession};
-use crate::network::NodeId;
+use super::error::{DaemonError, ErrorKind};
+use super::journal::{Change, Journal, OpenSession};
+use super::market::AgreementState;
+use super::network::allocation::{by_timeout, give_back};
+use super::payment::{BillStatus, Invoice};
+use crate::blocking::blocking;
+use crate::network::{NodeId, TerminateReason};
+
+/// How long an activity may take to end.
+const DESTROY: Duration = Duration::from_secs(30);
+/// How long the daemon is asked to wait for bills at a time.
+const POLL: Duration = Duration::from_secs(5);
 
 /// An agreement that was ended, and its bill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +57,281 @@ pub async fn cleanup(
     journal: Arc<dyn Journal>,
     grace: Duration,
 ) -> Report {
-    let _ = (daemon, session, journal, grace);
-    Report::default()
+    let mut sweep = Sweep {
+        daemon,
+        session,
+        journal,
+        report: Report::default(),
+        waits: false,
+    };
+    match daemon.identity().await {
+        Ok(identity) if identity.id == session.node => sweep.all(grace).await,
+        Ok(identity) => sweep.report.problems.push(format!(
+            "the session {} belongs to {}, and the app-key to {}: set YAGNA_APPKEY to a key of the former",
+            session.id, session.node, identity.id
+        )),
+        Err(error) => sweep.report.problems.push(error.to_string()),
+    }
+    sweep.report
+}
+
+struct Sweep<'a> {
+    daemon: &'a Daemon,
+    session: &'a OpenSession,
+    journal: Arc<dyn Journal>,
+    report: Report,
+    /// A bill is to come some time.
+    waits: bool,
+}
+
+/// An agreement on its way to its end.
+struct Ending {
+    provider: NodeId,
+    ceiling: Amount,
+    /// Whether there is a bill to come.
+    has_worked: bool,
+    invoice: Option<Invoice>,
+}
+
+impl Sweep<'_> {
+    async fn all(&mut self, grace: Duration) {
+        for demand in &self.session.demands {
+            match self.daemon.withdraw(demand).await {
+                Ok(()) => self.report.demands += 1,
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => self.fail(&error),
+            }
+        }
+        let allocation = self.allocation().await;
+        let mut endings = self.end_agreements().await;
+        self.hear_invoices(&mut endings, grace).await;
+        for (id, ending) in endings {
+            self.settle(id, ending, allocation.as_deref()).await;
+        }
+        if let Some(id) = allocation.filter(|_| !self.waits) {
+            let left = self.daemon.allocation(&id).await;
+            match give_back(self.daemon, &id).await {
+                Ok(()) => {
+                    self.report.released = left.ok().map(|left| left.remaining_amount);
+                    self.write(Change::AllocationClosed { id }).await;
+                }
+                Err(error) => self.fail(&error),
+            }
+        }
+        if self.report.problems.is_empty() {
+            self.write(Change::SessionClosed).await;
+        }
+    }
+
+    fn fail(&mut self, error: &DaemonError) {
+        self.report.problems.push(error.to_string());
+    }
+
+    async fn write(&mut self, change: Change) {
+        let (journal, session) = (Arc::clone(&self.journal), self.session.id.clone());
+        if let Err(error) = blocking(move || journal.record(&session, &change)).await {
+            let problem = format!("the journal cannot be written: {error}");
+            self.report.problems.push(problem);
+        }
+    }
+
+    /// What was set aside, if it is still there.
+    async fn allocation(&mut self) -> Option<String> {
+        let open = self.session.allocation.as_ref()?;
+        let found = match &open.id {
+            Some(id) => self.daemon.allocation(id).await.map(|found| Some(found.id)),
+            None => by_timeout(self.daemon, open.timeout).await,
+        };
+        match found {
+            Ok(found) => found,
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    /// Ends all agreements of the session, those that nobody wrote down among them.
+    async fn end_agreements(&mut self) -> BTreeMap<String, Ending> {
+        let mut ids: Vec<_> = self.session.agreements.keys().cloned().collect();
+        match self.daemon.agreements(&self.session.id).await {
+            Ok(known) => ids.extend(known.into_iter().map(|entry| entry.id)),
+            Err(error) => self.fail(&error),
+        }
+        ids.sort();
+        ids.dedup();
+        let mut endings = BTreeMap::new();
+        for id in ids {
+            match self.end_agreement(&id).await {
+                Ok(Some(ending)) => {
+                    endings.insert(id, ending);
+                }
+                Ok(None) => self.write(Change::AgreementClosed { id }).await,
+                Err(error) => self.fail(&error),
+            }
+        }
+        endings
+    }
+
+    /// None if the agreement never was in force.
+    async fn end_agreement(&mut self, id: &str) -> Result<Option<Ending>, DaemonError> {
+        let agreement = match self.daemon.agreement(id).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            agreement => agreement?,
+        };
+        match agreement.state {
+            AgreementState::Approved | AgreementState::Terminated => {}
+            AgreementState::Pending => {
+                match self.daemon.cancel(id, "the program has ended").await {
+                    // It was approved in this moment; the next cleaning finds it so.
+                    Err(error) if error.kind == ErrorKind::Gone => return Err(error),
+                    cancelled => return cancelled.map(|()| None),
+                }
+            }
+            _ => return Ok(None),
+        }
+        let activities = self.daemon.activities(id).await?;
+        if agreement.state == AgreementState::Approved {
+            for activity in &activities {
+                // If it does not end, the end of the agreement is its end, too.
+                let _ = self.daemon.destroy_activity(activity, DESTROY).await;
+            }
+            let reason = TerminateReason::Cancelled("the program has ended".to_owned());
+            self.daemon.terminate(id, &reason).await?;
+        }
+        let open = self.session.agreements.get(id);
+        Ok(Some(Ending {
+            provider: agreement.offer.provider_id,
+            ceiling: open.map_or(Amount::ZERO, |open| open.ceiling),
+            has_worked: !activities.is_empty(),
+            invoice: None,
+        }))
+    }
+
+    /// Waits for the invoices that are to come.
+    async fn hear_invoices(&mut self, endings: &mut BTreeMap<String, Ending>, grace: Duration) {
+        let end = Instant::now() + grace;
+        let mut after = Timestamp::UNIX_EPOCH;
+        while endings
+            .values()
+            .any(|ending| ending.has_worked && ending.invoice.is_none())
+        {
+            let left = end.saturating_duration_since(Instant::now());
+            let heard = self
+                .daemon
+                .invoice_events(&self.session.id, after, left.min(POLL));
+            let heard = match heard.await {
+                Ok(heard) => heard,
+                Err(error) => return self.fail(&error),
+            };
+            if heard.is_empty() && left.is_zero() {
+                return;
+            }
+            for event in heard {
+                after = event.event_date;
+                match self.daemon.invoice(&event.id).await {
+                    Ok(invoice) => {
+                        if let Some(ending) = endings.get_mut(&invoice.agreement_id) {
+                            ending.invoice = Some(invoice);
+                        }
+                    }
+                    Err(error) => return self.fail(&error),
+                }
+            }
+        }
+    }
+
+    /// Accepts what is owed, if that is allowed.
+    async fn settle(&mut self, id: String, ending: Ending, allocation: Option<&str>) {
+        let Ending {
+            provider,
+            ceiling,
+            has_worked,
+            invoice,
+        } = ending;
+        let noted = match self.noted(&id).await {
+            Ok(noted) => noted,
+            Err(error) => return self.fail(&error),
+        };
+        let mut settled = Settled {
+            agreement: id.clone(),
+            claimed: invoice.as_ref().map_or(noted, |invoice| invoice.amount),
+            provider,
+            accepted: noted,
+        };
+        let mut is_settled = true;
+        let answer = match (&invoice, allocation) {
+            // The money waits for it, until the allocation ends by itself.
+            (None, Some(_)) if has_worked => {
+                let who = &settled.provider;
+                self.report
+                    .problems
+                    .push(format!("{who} has sent no bill for the agreement {id} yet"));
+                self.waits = true;
+                is_settled = false;
+                Ok(())
+            }
+            (None, _) => Ok(()),
+            (Some(invoice), _) if is_accepted(invoice.status) => {
+                settled.accepted = invoice.amount.max(noted);
+                Ok(())
+            }
+            (Some(invoice), Some(allocation)) if invoice.amount <= ceiling => {
+                let accept = self
+                    .daemon
+                    .accept_invoice(&invoice.id, invoice.amount, allocation);
+                accept
+                    .await
+                    .map(|()| settled.accepted = invoice.amount.max(noted))
+            }
+            (Some(invoice), _) if invoice.status == BillStatus::Rejected => Ok(()),
+            (Some(invoice), None) if invoice.amount <= ceiling => {
+                self.report.problems.push(format!(
+                    "nothing is set aside any more to pay {} GLM to {} for the agreement {id}",
+                    invoice.amount, settled.provider
+                ));
+                Ok(())
+            }
+            (Some(invoice), _) => {
+                let why = format!("{} GLM are more than was agreed", invoice.amount);
+                let why = Untrusted::new(why);
+                self.daemon.reject_invoice(&invoice.id, &why).await
+            }
+        };
+        self.report.agreements.push(settled);
+        match answer {
+            Ok(()) if is_settled => self.write(Change::AgreementClosed { id }).await,
+            Ok(()) => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// What was accepted for an agreement by debit notes.
+    async fn noted(&self, agreement: &str) -> Result<Amount, DaemonError> {
+        let mut latest: HashMap<String, Amount> = HashMap::new();
+        let mut after = Timestamp::UNIX_EPOCH;
+        loop {
+            let events = self
+                .daemon
+                .debit_note_events(&self.session.id, after, Duration::ZERO);
+            let events = events.await?;
+            if events.is_empty() {
+                let sum = Amount::checked_sum(latest.into_values());
+                return Ok(sum.unwrap_or(Amount::MAX));
+            }
+            for event in events {
+                after = event.event_date;
+                let note = self.daemon.debit_note(&event.id).await?;
+                if note.agreement_id == agreement && is_accepted(note.status) {
+                    let owed = latest.entry(note.activity_id).or_default();
+                    *owed = note.total_amount_due.max(*owed);
+                }
+            }
+        }
+    }
+}
+
+fn is_accepted(status: BillStatus) -> bool {
+    matches!(status, BillStatus::Accepted | BillStatus::Settled)
 }

@@ -1,5 +1,6 @@
 //! What goes wrong on a real network: it has a typed outcome, costs no more than was allowed, and leaves nothing open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -7,6 +8,8 @@ use sovr_capability::Amount;
 use sovr_golem::FailureKind;
 use sovr_golem::network::{AgreementEvent, TerminateReason};
 use sovr_golem::step::Command;
+use sovr_golem::yagna::cleanup::Settled;
+use sovr_golem::yagna::{Daemon, cleanup};
 use sovr_test_golem::{Fault, Gate};
 
 use crate::Test;
@@ -220,5 +223,76 @@ fn no_activity() {
         let bill = agreement.terminate(TerminateReason::Success).await;
         assert!(bill.accepted.is_zero(), "{bill:?}");
         market.withdraw().await;
+    });
+}
+
+fn threads() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap()
+}
+
+fn crash() {
+    let scene = Scene::new();
+    let crashing = threads();
+    let (work, _events) = crashing.block_on(async {
+        let work = scene.work(scene.settings()).await;
+        let events = work.begin(vec![step("wait", &[])]).await;
+        // What may be accepted is written down some time after it is known.
+        let is_known = |scene: &Scene| {
+            let open = scene.book.open();
+            let mut agreements = open.iter().flat_map(|open| open.agreements.values());
+            agreements.any(|agreement| agreement.ceiling == Amount::glm(1))
+        };
+        soon("the journal", scene.book.until(|_| is_known(&scene))).await;
+        (work, events)
+    });
+    // Nothing that was begun goes on.
+    crashing.shutdown_background();
+    scene.run(async |scene| {
+        let daemon = Daemon::new(scene.settings().daemon).unwrap();
+        let book = Arc::new(scene.book.clone());
+        let open = scene.book.open();
+        let [open] = open.as_slice() else {
+            panic!("not one session: {open:?}");
+        };
+        let report = cleanup(&daemon, open, book, Duration::from_secs(60)).await;
+        assert_eq!(report.problems, [""; 0]);
+        let owed = amount("0.14");
+        let settled = Settled {
+            agreement: work.agreement.id().to_owned(),
+            provider: work.agreement.provider().id.clone(),
+            claimed: owed,
+            accepted: owed,
+        };
+        assert_eq!(report.agreements, [settled]);
+        assert_eq!(report.released, Some(amount("899.86")));
+    });
+    // Without a runtime there is nobody to end it.
+    drop(work);
+}
+
+fn early_crash() {
+    let scene = Scene::new();
+    let crashing = threads();
+    crashing.block_on(async {
+        let gate = Gate::before(scene.network.requestor());
+        // It is done, and nobody hears of it.
+        gate.lose("POST", "/allocations", 1, 500, "{}");
+        gate.refuse("GET", "/allocations", 1, 500, "{}");
+        let network = scene.connect(scene.settings_through(&gate)).await;
+        let lost = sovr_golem::Network::publish(&network, &crate::scene::demand()).await;
+        assert!(lost.is_err());
+    });
+    crashing.shutdown_background();
+    scene.run(async |scene| {
+        let daemon = Daemon::new(scene.settings().daemon).unwrap();
+        let open = scene.book.open();
+        let [open] = open.as_slice() else {
+            panic!("not one session: {open:?}");
+        };
+        let book = Arc::new(scene.book.clone());
+        let report = cleanup(&daemon, open, book, Duration::ZERO).await;
+        assert_eq!(report.problems, [""; 0]);
+        assert_eq!(report.released, Some(Amount::glm(900)));
     });
 }
