@@ -11,6 +11,7 @@
 //! | [`Network`] | two nodes on a router and a chain |
 //! | [`Gate`] | ours; a way to a daemon's REST interface on which requests fail on demand |
 //! | [`Files`] | ours; files of a node that others fetch and fill |
+//! | [`Peer`] | ours; calls what other nodes serve: fetches and fills files, well or badly |
 //! | [`Provider`] | ours; offers work on a node's behalf and does it by a script of the test, with faults on demand |
 //!
 //! All of it is in a network with nothing but loopback, which the test program enters with [`prepare`].
@@ -37,6 +38,8 @@ mod network;
 #[cfg(feature = "network")]
 mod node;
 #[cfg(feature = "network")]
+pub mod peer;
+#[cfg(feature = "network")]
 mod provider;
 #[cfg(feature = "network")]
 mod router;
@@ -53,6 +56,8 @@ pub use self::gate::Gate;
 pub use self::network::Network;
 #[cfg(feature = "network")]
 pub use self::node::{Answer, Node};
+#[cfg(feature = "network")]
+pub use self::peer::Peer;
 #[cfg(feature = "network")]
 pub use self::provider::{Fault, Provider, Terms};
 #[cfg(feature = "network")]

@@ -6,11 +6,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::ACCEPT;
-use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect};
+use reqwest::header::{
+    ACCEPT, CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Upgraded, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sovr_capability::Untrusted;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use zeroize::Zeroizing;
 
 use super::error::{self, DaemonError, ErrorKind};
@@ -27,6 +32,7 @@ pub(super) const MOST: usize = 16 << 20;
 const MARKET: &str = "market-api/v1";
 const PAYMENT: &str = "payment-api/v1";
 const ACTIVITY: &str = "activity-api/v1";
+const GSB: &str = "gsb-api/v1";
 
 /// What lets a program act for an identity of the daemon. Never displayed, and overwritten when it is dropped.
 #[derive(Clone)]
@@ -133,6 +139,7 @@ pub struct Daemon {
     market: Url,
     payment: Url,
     activity: Url,
+    gsb: Url,
     app_key: AppKey,
 }
 
@@ -153,6 +160,7 @@ pub(super) enum Part {
     Market,
     Payment,
     Activity,
+    Gsb,
 }
 
 /// One request.
@@ -177,6 +185,7 @@ impl Daemon {
             market: part(settings.market, MARKET),
             payment: part(settings.payment, PAYMENT),
             activity: part(settings.activity, ACTIVITY),
+            gsb: part(None, GSB),
             api: settings.api,
             client,
             app_key: settings.app_key,
@@ -216,6 +225,7 @@ impl Daemon {
             Part::Market => &self.market,
             Part::Payment => &self.payment,
             Part::Activity => &self.activity,
+            Part::Gsb => &self.gsb,
         };
         let url = beneath(part, path.iter().copied());
         let request = self.client.request(method, url);
@@ -306,10 +316,46 @@ impl Request {
 
     /// Sends it and gives the answer as soon as it begins, if it is a success.
     pub(super) async fn open(self) -> Result<Response, DaemonError> {
+        self.answered(StatusCode::is_success).await
+    }
+
+    /// Sends it and makes the connection a WebSocket that speaks this protocol.
+    pub(super) async fn upgrade(mut self, protocol: &str) -> Result<Upgraded, DaemonError> {
+        let (attempted, limit) = (self.attempted, self.limit());
+        let key = generate_key();
+        self.request = self
+            .request
+            .header(CONNECTION, "upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key)
+            .header(SEC_WEBSOCKET_PROTOCOL, protocol);
+        let switching = |status: &StatusCode| *status == StatusCode::SWITCHING_PROTOCOLS;
+        let response = self.answered(switching).await?;
+        let accepted = derive_accept_key(key.as_bytes());
+        if !says(response.headers(), SEC_WEBSOCKET_ACCEPT, &accepted)
+            || !says(response.headers(), SEC_WEBSOCKET_PROTOCOL, protocol)
+        {
+            return Err(DaemonError {
+                attempted,
+                kind: ErrorKind::Nonsense,
+                reason: Untrusted::new(format!(
+                    "the answer is no WebSocket that speaks {protocol}"
+                )),
+            });
+        }
+        within(attempted, limit, response.upgrade()).await
+    }
+
+    /// Sends it and gives the answer as soon as it begins, if its status is wanted.
+    async fn answered(
+        self,
+        is_wanted: impl Fn(&StatusCode) -> bool,
+    ) -> Result<Response, DaemonError> {
         let (attempted, limit) = (self.attempted, self.limit());
         let response = within(attempted, limit, self.request.send()).await?;
         let status = response.status();
-        if status.is_success() {
+        if is_wanted(&status) {
             return Ok(response);
         }
         let body = within(attempted, limit, collect(response)).await?;
@@ -330,6 +376,10 @@ impl Request {
     fn limit(&self) -> Duration {
         ORDINARY + self.wait
     }
+}
+
+fn says(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
+    headers.get(name).is_some_and(|said| said == value)
 }
 
 /// A step of an answer, for which the daemon has so long.

@@ -22,6 +22,7 @@ pub mod cleanup;
 pub mod connection;
 pub mod error;
 pub mod files;
+mod gsb;
 pub mod journal;
 pub mod market;
 pub mod network;

@@ -17,19 +17,16 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use flexbuffers::Reader;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sovr_golem::Usage;
 
-use crate::files::{Chunk, Upload, address};
-use crate::link::{Answering, Link, blob, decode};
+use crate::link::{Answering, Link};
+use crate::peer::{download, upload};
 
 /// What a program counts as.
 const CPU: Duration = Duration::from_secs(1);
 const DURATION: Duration = Duration::from_secs(2);
-/// What official clients move at a time.
-const CHUNK: u64 = 40_960;
 /// Longest that a call for results waits if it does not say how long.
 const AT_ONCE: Duration = Duration::ZERO;
 /// How often a wait looks whether the listener is still there.
@@ -401,38 +398,4 @@ pub(super) fn usage(usage: Usage) -> Value {
         "currentUsage": [usage.cpu.as_secs_f64(), usage.duration.as_secs_f64()],
         "timestamp": Timestamp::now().as_second(),
     })
-}
-
-fn download(link: &Link, url: &str) -> io::Result<Vec<u8>> {
-    let metadata = decode(&link.call(&address(url, "GetMetadata")?, &())?)?;
-    let size = metadata["Ok"]["fileSize"].as_u64();
-    let size = size.ok_or_else(|| io::Error::other(format!("{url}: {metadata}")))?;
-    let place = address(url, "GetChunk")?;
-    let mut content = Vec::new();
-    while (content.len() as u64) < size {
-        let question = json!({ "offset": content.len(), "size": CHUNK });
-        let answer = link.call(&place, &question)?;
-        let chunk = downloaded(&answer).filter(|chunk| !chunk.is_empty());
-        let chunk = chunk.ok_or_else(|| io::Error::other(format!("{url} ends early")))?;
-        content.extend(chunk);
-    }
-    Ok(content)
-}
-
-fn downloaded(answer: &[u8]) -> Option<Vec<u8>> {
-    let root = Reader::get_root(answer).ok()?;
-    let chunk = root.get_map().ok()?.index("Ok").ok()?.get_map().ok()?;
-    blob(&chunk)
-}
-
-fn upload(link: &Link, url: &str, content: &[u8]) -> io::Result<()> {
-    let place = address(url, "UploadChunk")?;
-    for (index, content) in content.chunks(CHUNK as usize).enumerate() {
-        let offset = index * CHUNK as usize;
-        let chunk = Chunk { offset, content };
-        link.call(&place, &Upload { chunk })?;
-    }
-    // It may say what the whole must be; the stock exe-unit does.
-    link.call(&address(url, "UploadFinished")?, &json!({ "hash": null }))?;
-    Ok(())
 }

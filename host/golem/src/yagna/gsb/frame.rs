@@ -1,0 +1,157 @@
+//! What goes over the WebSocket: maps in FlexBuffers, a call and its answer.
+
+use std::collections::BTreeMap;
+
+use flexbuffers::{MapReader, Reader};
+use serde::Serialize;
+
+/// A call of another node.
+pub(super) struct Call<'a> {
+    /// Ties the answer to it.
+    pub(super) id: &'a str,
+    pub(super) method: &'a str,
+    pub(super) payload: Payload<'a>,
+}
+
+/// The body of a call, of which nothing is known to be there.
+pub(in crate::yagna) struct Payload<'a>(Option<MapReader<&'a [u8]>>);
+
+/// Why a call is not answered, as the caller is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::yagna) struct Refusal {
+    /// One of the names that the method's errors have.
+    pub(in crate::yagna) kind: &'static str,
+    /// In words.
+    pub(in crate::yagna) text: String,
+}
+
+impl<'a> Payload<'a> {
+    /// A number in it.
+    pub(in crate::yagna) fn number(&self, key: &str) -> Option<u64> {
+        self.0.as_ref()?.index(key).ok()?.get_u64().ok()
+    }
+
+    /// A text in it.
+    pub(in crate::yagna) fn text(&self, key: &str) -> Option<&'a str> {
+        self.0.as_ref()?.index(key).ok()?.get_str().ok()
+    }
+
+    /// Bytes in it.
+    pub(in crate::yagna) fn bytes(&self, key: &str) -> Option<&'a [u8]> {
+        Some(self.0.as_ref()?.index(key).ok()?.get_blob().ok()?.0)
+    }
+
+    /// A map in it.
+    pub(in crate::yagna) fn inner(&self, key: &str) -> Payload<'a> {
+        let inner = self.0.as_ref().and_then(|map| map.index(key).ok());
+        Payload(inner.and_then(|reader| reader.get_map().ok()))
+    }
+}
+
+/// Reads a call; none if it is something else.
+pub(super) fn read(frame: &[u8]) -> Option<Call<'_>> {
+    let map = Reader::get_root(frame).ok()?.get_map().ok()?;
+    Some(Call {
+        id: map.index("id").ok()?.get_str().ok()?,
+        method: map.index("component").ok()?.get_str().ok()?,
+        payload: Payload(
+            map.index("payload")
+                .ok()
+                .and_then(|payload| payload.get_map().ok()),
+        ),
+    })
+}
+
+#[derive(Serialize)]
+struct Answer<'a, T> {
+    id: &'a str,
+    payload: T,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    id: &'a str,
+    error: BTreeMap<&'a str, &'a str>,
+}
+
+/// The answer to the call with this id.
+pub(super) fn answer<T: Serialize>(id: &str, answer: Result<T, Refusal>) -> Vec<u8> {
+    let frame = match answer {
+        Ok(payload) => flexbuffers::to_vec(Answer { id, payload }),
+        Err(refusal) => flexbuffers::to_vec(Failure {
+            id,
+            error: BTreeMap::from([(refusal.kind, refusal.text.as_str())]),
+        }),
+    };
+    frame.expect("maps of numbers, texts and bytes can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Refusal, answer, read};
+
+    #[test]
+    fn a_call_is_read_as_the_daemon_writes_it() {
+        let frame = json!({
+            "id": "7", "component": "UploadChunk", "payload": { "chunk": { "offset": 5 }, "hash": "h" },
+        });
+        let frame = flexbuffers::to_vec(&frame).unwrap();
+        let call = read(&frame).unwrap();
+        assert_eq!((call.id, call.method), ("7", "UploadChunk"));
+        assert_eq!(call.payload.inner("chunk").number("offset"), Some(5));
+        assert_eq!(call.payload.text("hash"), Some("h"));
+        // Nothing is what it is not.
+        assert_eq!(call.payload.number("hash"), None);
+        assert_eq!(call.payload.bytes("hash"), None);
+        assert_eq!(call.payload.inner("hash").text("hash"), None);
+        assert_eq!(call.payload.inner("none").number("offset"), None);
+    }
+
+    #[test]
+    fn what_is_no_call_is_not_read() {
+        let frame = json!({ "id": "7", "component": "GetMetadata", "payload": null });
+        let whole = flexbuffers::to_vec(&frame).unwrap();
+        assert!(read(&whole).is_some());
+        for value in [
+            json!(null),
+            json!({ "id": 7 }),
+            json!({ "id": "7" }),
+            json!([1, 2]),
+        ] {
+            assert!(
+                read(&flexbuffers::to_vec(&value).unwrap()).is_none(),
+                "{value}"
+            );
+        }
+        // Whatever is done to it, reading it ends.
+        for place in 0..whole.len() {
+            let _ = read(&whole[..place]);
+            for bit in 0..8 {
+                let mut other = whole.clone();
+                other[place] ^= 1 << bit;
+                if let Some(call) = read(&other) {
+                    let _ = call.payload.inner("chunk").bytes("content");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_names_its_call() {
+        let decoded = |frame: Vec<u8>| flexbuffers::from_slice::<Value>(&frame).unwrap();
+        assert_eq!(
+            decoded(answer("7", Ok(json!({ "fileSize": 1 })))),
+            json!({ "id": "7", "payload": { "fileSize": 1 } })
+        );
+        let refusal = Refusal {
+            kind: "ReadError",
+            text: "no".to_owned(),
+        };
+        assert_eq!(
+            decoded(answer::<()>("8", Err(refusal))),
+            json!({ "id": "8", "error": { "ReadError": "no" } })
+        );
+    }
+}
