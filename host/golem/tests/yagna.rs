@@ -107,7 +107,7 @@ fn money_is_set_aside_once() {
 
         let above = allocate(&daemon, "0.750000000000000001").await.unwrap_err();
         let funds = Funds {
-            available: Some(amount("1000")),
+            available: Some(amount("0.75")),
             reserved: Some(amount("999.25")),
         };
         assert_eq!(above.kind, ErrorKind::NoFunds(funds), "{above}");

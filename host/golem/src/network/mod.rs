@@ -149,9 +149,9 @@ pub enum NetworkError {
     InsufficientFunds {
         /// What was to be set aside.
         asked: Amount,
-        /// What the account has, if the daemon says so.
+        /// What is free, if the daemon says so.
         available: Option<Amount>,
-        /// What of it is set aside for something else, if the daemon says so.
+        /// What is set aside for something else, if the daemon says so.
         reserved: Option<Amount>,
     },
     /// A provider said no; it may say yes another time.
@@ -178,9 +178,9 @@ pub enum NetworkError {
 fn figures(available: Option<Amount>, reserved: Option<Amount>) -> String {
     match (available, reserved) {
         (Some(available), Some(reserved)) => format!(
-            "the account has {available} GLM, of which {reserved} GLM are set aside for something else"
+            "the account has {available} GLM free, and {reserved} GLM are set aside for something else"
         ),
-        (Some(available), None) => format!("the account has {available} GLM"),
+        (Some(available), None) => format!("the account has {available} GLM free"),
         _ => "the account has less".to_owned(),
     }
 }

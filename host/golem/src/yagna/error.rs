@@ -52,9 +52,9 @@ pub enum ErrorKind {
 /// What an account has, as far as the daemon says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Funds {
-    /// In all.
+    /// Free to be set aside.
     pub available: Option<Amount>,
-    /// Of it, set aside for something else.
+    /// Beside that, set aside for something else.
     pub reserved: Option<Amount>,
 }
 

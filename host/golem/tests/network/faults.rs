@@ -37,6 +37,11 @@ pub(crate) const TESTS: &[Test] = &[
         "an_activity_that_does_not_come_up_costs_nothing",
         no_activity,
     ),
+    ("what_a_crash_left_is_ended_and_paid", crash),
+    (
+        "a_crash_before_the_first_answer_leaves_nothing",
+        early_crash,
+    ),
 ];
 
 fn step(program: &str, args: &[&str]) -> Command {

@@ -43,7 +43,7 @@ fn money() {
             second.err(),
             Some(NetworkError::InsufficientFunds {
                 asked: Amount::glm(101),
-                available: Some(Amount::glm(1000)),
+                available: Some(Amount::glm(100)),
                 reserved: Some(Amount::glm(900)),
             })
         );

@@ -77,7 +77,7 @@ enum Occurrence {
     News(Option<News>),
     Results(Result<Vec<CommandResult>, DaemonError>),
     Moved(Progress),
-    Broken(FilesError),
+    Broken,
 }
 
 /// How far the transfer of the current command is.
@@ -145,17 +145,22 @@ impl Batch {
         let mut poll = self.poll(&batch, POLL, Duration::ZERO);
         let mut progress = Moving::default();
         let mut is_looking = false;
+        let mut broken: Option<(u32, Instant)> = None;
         let mut failing: Option<Instant> = None;
         loop {
             match self
-                .wait(&telling, &mut news.1, &mut poll, &mut progress)
+                .wait(
+                    &telling,
+                    &mut news.1,
+                    &mut poll,
+                    &mut progress,
+                    broken.map(|(step, _)| step),
+                )
                 .await
             {
                 Occurrence::Stopped => return Err(self.stopped()),
-                Occurrence::Broken(error) => {
-                    let reason = format!("a file could not be moved: {error}");
-                    return Err(self.at(&telling, FailureKind::ProviderLost, reason));
-                }
+                // The provider is told, or its connection is gone; either way it has something to say in a while.
+                Occurrence::Broken => broken = Some((telling.current(), Instant::now())),
                 Occurrence::Moved(Progress { done, total }) => {
                     let step = telling.current();
                     self.tell(BatchEvent::Progress { step, done, total })
@@ -175,6 +180,13 @@ impl Batch {
                     let before = telling.current();
                     if let Some(end) = self.take(&mut telling, &results).await? {
                         return end;
+                    }
+                    if let Some((step, since)) = broken
+                        && step == telling.current()
+                        && since.elapsed() >= self.life.session.settings.waits.lost
+                    {
+                        let reason = self.broken(step);
+                        return Err(self.at(&telling, FailureKind::ProviderLost, reason));
                     }
                     // What was announced is there in a moment; it is looked for once more, then waited for.
                     let again = is_looking && telling.current() == before;
@@ -201,9 +213,11 @@ impl Batch {
         news: &mut Option<mpsc::Receiver<News>>,
         poll: &mut Poll,
         moving: &mut Moving,
+        broken: Option<u32>,
     ) -> Occurrence {
         let current = self.files.get(telling.current() as usize);
         moving.follow(telling.current(), current);
+        let whole = current.filter(|_| broken != Some(telling.current()));
         tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => Occurrence::Stopped,
@@ -211,7 +225,7 @@ impl Batch {
             results = poll => Occurrence::Results(results),
             heard = next(news) => Occurrence::News(heard),
             progress = moving.next() => Occurrence::Moved(progress),
-            error = broken(current) => Occurrence::Broken(error),
+            () = breaks(whole) => Occurrence::Broken,
         }
     }
 
@@ -366,6 +380,15 @@ impl Batch {
         }
     }
 
+    /// Why a file cannot be moved; it is known that it cannot.
+    fn broken(&self, step: u32) -> String {
+        let file = self.files.get(step as usize);
+        let why = file.and_then(|file| file.failed().now_or_never());
+        let why = why.map_or_else(String::new, |error| format!(": {error}"));
+        let provider = &self.life.provider;
+        format!("{provider} does not give up a file that cannot be moved{why}")
+    }
+
     /// Why it is of no use to ask for results again, if it is not.
     async fn is_lost(&self, error: &DaemonError, since: Instant) -> Option<String> {
         let provider = &self.life.provider;
@@ -439,9 +462,10 @@ async fn next(news: &mut Option<mpsc::Receiver<News>>) -> Option<News> {
     }
 }
 
-async fn broken(file: Option<&File>) -> FilesError {
+/// Waits until the transfer of a file cannot succeed any more; else for ever.
+async fn breaks(file: Option<&File>) {
     match file {
-        Some(file) => file.failed().await,
+        Some(file) => drop(file.failed().await),
         None => std::future::pending().await,
     }
 }
