@@ -1,14 +1,19 @@
 //! Who answers, who does not, and why.
 
+use std::sync::Arc;
+
 use sovr_capability::Amount;
-use sovr_golem::demand::{Image, VmImage};
+use sovr_golem::demand::{Image, VmImage, WasiPackage};
+use sovr_golem::network::TerminateReason;
 use sovr_golem::network::{MarketEvent, Network as _, NetworkError};
+use sovr_golem::transfer::Bytes;
 use sovr_golem::yagna::Change;
+use sovr_golem::yagna::properties;
 use sovr_golem::{Demand, Form, Package};
-use sovr_test_golem::Fault;
+use sovr_test_golem::{Fault, Terms};
 
 use crate::Test;
-use crate::scene::{Scene, demand, offer, soon};
+use crate::scene::{SUBNET, Scene, demand, offer, soon};
 
 pub(crate) const TESTS: &[Test] = &[
     ("no_account_and_no_funds_are_told_apart", money),
@@ -16,6 +21,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_agreement_that_is_refused_is_void", refused_agreement),
     ("an_agreement_without_an_answer_is_void", ignored_agreement),
     ("an_image_has_a_hash_or_a_name", images),
+    ("an_archive_is_served_to_providers_that_run_it", archive),
+    ("a_demand_that_has_ended_is_published_anew", renewal),
+    ("a_demand_that_no_market_can_state_is_refused", nonsense),
 ];
 
 fn money() {
@@ -148,5 +156,81 @@ fn images() {
         assert!(matches!(quiet, MarketEvent::Quiet));
         assert!(market.patience(&|_| true).is_zero());
         market.withdraw().await;
+    });
+}
+
+fn archive() {
+    let scene = Scene::with(Terms {
+        runtime: properties::RUNTIME.to_owned(),
+        ..Terms::of(SUBNET)
+    });
+    scene.run(async |scene| {
+        let network = scene.connect(scene.settings()).await;
+        // Whoever runs any of its forms suits.
+        let mut demand = demand();
+        demand.package.forms.push(Form::Wasi(WasiPackage {
+            archive: Arc::new(Bytes::new(*b"abc")),
+            digest: None,
+        }));
+        let mut market = network.publish(&demand).await.unwrap();
+        let proposal = soon("an offer", offer(&mut *market)).await;
+        let agreement = proposal.agree().await.unwrap();
+        let path = format!("/market-api/v1/agreements/{}", agreement.id());
+        let agreed = scene.network.requestor().get(&path).ok();
+        let package = &agreed["demand"]["properties"][properties::TASK_PACKAGE];
+        // SHA3-256 of `abc`.
+        let expected = format!(
+            "hash:sha3:3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532:gftp://{}/",
+            scene.network.requestor().id()
+        );
+        assert!(
+            package.as_str().unwrap().starts_with(&expected),
+            "{package}"
+        );
+        agreement.terminate(TerminateReason::Success).await;
+        market.withdraw().await;
+    });
+}
+
+fn renewal() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let mut market = scene.market(scene.settings()).await;
+        let proposal = soon("an offer", offer(&mut *market)).await;
+        let agreement = proposal.agree().await.unwrap();
+        let node = scene.network.requestor();
+        let demands = node.get("/market-api/v1/demands").ok();
+        for demand in demands.as_array().unwrap() {
+            let id = demand["demandId"].as_str().unwrap();
+            let path = format!("/market-api/v1/demands/{id}");
+            assert_eq!(
+                node.call("DELETE", &path, &serde_json::Value::Null).status,
+                204
+            );
+        }
+        let opened = |change: &&Change| matches!(change, Change::DemandOpened { .. });
+        let anew = scene
+            .book
+            .until(|book| book.all().iter().filter(opened).count() > 1);
+        soon("another demand", anew).await;
+        agreement.terminate(TerminateReason::Success).await;
+        soon("another offer", offer(&mut *market)).await;
+        market.withdraw().await;
+    });
+}
+
+fn nonsense() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let network = scene.connect(scene.settings()).await;
+        let demand = Demand {
+            subnet: "a)(golem.runtime.name=*".to_owned(),
+            ..demand()
+        };
+        let refused = network.publish(&demand).await.err();
+        assert!(
+            matches!(refused, Some(NetworkError::State(_))),
+            "{refused:?}"
+        );
     });
 }

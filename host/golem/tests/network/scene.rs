@@ -34,8 +34,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
+        Self::with(Terms::of(SUBNET))
+    }
+
+    pub(crate) fn with(terms: Terms) -> Self {
         let network = Network::start();
-        let provider = Provider::start(network.provider(), Terms::of(SUBNET));
+        let provider = Provider::start(network.provider(), terms);
         let registry = Listener::start(|request| {
             let known = request.path == "/v1/image/info"
                 && (request.query.contains(IMAGE) || request.query.contains("tag=sovr%2Fknown"));
