@@ -64,6 +64,11 @@ impl Peer {
         finish(&self.0, url, hash)
     }
 
+    /// Goes away. Who waits for an answer hears that none comes.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
     /// Fetches a file.
     pub fn download(&self, url: &str) -> io::Result<Vec<u8>> {
         download(&self.0, url)
