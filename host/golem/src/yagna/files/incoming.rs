@@ -33,7 +33,7 @@ pub(super) struct Upload {
 }
 
 enum State {
-    Begun(Begun),
+    Begun(Box<Begun>),
     /// Everything is there.
     Whole {
         partial: Box<dyn Partial>,
@@ -80,13 +80,13 @@ impl Upload {
         let partial = sink.create().map_err(|error| local(&*sink, &error))?;
         Ok(Upload {
             sink,
-            state: Mutex::new(State::Begun(Begun {
+            state: Mutex::new(State::Begun(Box::new(Begun {
                 partial,
                 hash: Sha3_256::new(),
                 done: 0,
                 early: BTreeMap::new(),
                 starts: 1,
-            })),
+            }))),
             progress: watch::Sender::new(Progress::default()),
             failed: watch::Sender::new(None),
         })
@@ -230,9 +230,8 @@ impl Upload {
         if let Err(error) = self.check(begun, hash) {
             return Err(self.fail(&mut state, error));
         }
-        if let State::Begun(Begun { partial, done, .. }) =
-            std::mem::replace(&mut *state, State::Over)
-        {
+        if let State::Begun(begun) = std::mem::replace(&mut *state, State::Over) {
+            let Begun { partial, done, .. } = *begun;
             *state = State::Whole {
                 partial,
                 length: done,
