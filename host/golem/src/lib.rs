@@ -9,6 +9,7 @@
 //! | [`event`] | what happens meanwhile, told to whoever watches |
 //! | [`exe_unit`] | the provider's side of an activity: runs packages in confined children |
 //! | [`local`] | a network of providers on this machine |
+//! | [`provider`] | the other side of a Golem network: work for requestors |
 //! | [`yagna`] | the REST interface of a Golem daemon |
 //! | [`bus`] | what is said on the service bus of a daemon |
 //!
@@ -28,6 +29,7 @@ pub mod network;
 pub mod outcome;
 mod pool;
 pub mod price;
+pub mod provider;
 mod purse;
 pub mod rental;
 pub mod step;

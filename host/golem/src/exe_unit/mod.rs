@@ -22,6 +22,7 @@ pub(crate) mod container;
 pub(crate) mod copy;
 mod output;
 pub mod runtime;
+pub(crate) mod scratch;
 mod storage;
 
 use clock::Clock;

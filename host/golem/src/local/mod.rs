@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::demand::Demand;
 use crate::exe_unit::runtime::{Children, Runtime};
+use crate::exe_unit::scratch;
 use crate::network::{Market, Network, NetworkError, Provider};
 use crate::price::LinearPrice;
 
@@ -25,7 +26,6 @@ mod agreement;
 pub mod fault;
 mod market;
 mod node;
-mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -153,6 +153,22 @@ pub enum ActivityState {
     Unknown,
 }
 
+impl ActivityState {
+    /// As the daemon writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "New",
+            Self::Initialized => "Initialized",
+            Self::Deployed => "Deployed",
+            Self::Ready => "Ready",
+            Self::Unresponsive => "Unresponsive",
+            Self::Terminated => "Terminated",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// What an activity used.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]

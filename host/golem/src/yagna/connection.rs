@@ -209,6 +209,10 @@ impl Daemon {
         self.request(attempted, Method::POST, part, path)
     }
 
+    pub(super) fn put(&self, attempted: &'static str, part: Part, path: &[&str]) -> Request {
+        self.request(attempted, Method::PUT, part, path)
+    }
+
     pub(super) fn delete(&self, attempted: &'static str, part: Part, path: &[&str]) -> Request {
         self.request(attempted, Method::DELETE, part, path)
     }

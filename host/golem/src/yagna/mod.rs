@@ -5,6 +5,7 @@
 //! | [`connection`] | where the daemon is, the app-key, one request |
 //! | [`error`] | why a call failed: what it was, what the daemon said, what may help |
 //! | [`payment`], [`market`], [`activity`] | the calls, each in the daemon's own words |
+//! | [`offer`], [`provision`] | the same from a provider's side: offers and agreements; activities and bills |
 //! | [`stream`] | what a batch tells while it runs |
 //! | [`files`] | files to and from providers |
 //! | [`properties`] | the names that demands and offers use |
@@ -26,8 +27,10 @@ mod gsb;
 pub mod journal;
 pub mod market;
 pub mod network;
+pub mod offer;
 pub mod payment;
 pub mod properties;
+pub mod provision;
 pub mod stream;
 
 pub use self::cleanup::{Report, Settled, cleanup};

@@ -15,14 +15,14 @@ use tempfile::TempDir;
 const PREFIX: &str = "activity-";
 
 /// A locked directory, removed when dropped.
-pub(super) struct Directory {
+pub(crate) struct Directory {
     directory: TempDir,
     /// Held for as long as the directory is there.
     lock: File,
 }
 
 impl Directory {
-    pub(super) fn create(scratch: &Path) -> io::Result<Self> {
+    pub(crate) fn create(scratch: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(scratch)?;
         let sweepers = File::open(scratch)?;
         flock(&sweepers, FlockOperation::LockShared)?;
@@ -34,12 +34,12 @@ impl Directory {
         Ok(Self { directory, lock })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Removes it now.
-    pub(super) fn remove(self) -> io::Result<()> {
+    pub(crate) fn remove(self) -> io::Result<()> {
         let Self { directory, lock } = self;
         let removed = directory.close();
         drop(lock);
@@ -48,7 +48,7 @@ impl Directory {
 }
 
 /// Removes what dead processes left. What cannot be removed now is left for another time.
-pub(super) fn sweep(scratch: &Path) {
+pub(crate) fn sweep(scratch: &Path) {
     let Ok(makers) = File::open(scratch) else {
         return;
     };

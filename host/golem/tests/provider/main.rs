@@ -1,0 +1,442 @@
+//! Our provider on the real daemon: requestors that ask by plain calls, packages in real confined children, which are
+//! this program started again.
+
+mod bus;
+#[path = "../local/guest.rs"]
+mod guest;
+mod requestor;
+mod scene;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use serde_json::{Value, json};
+use sovr_capability::Amount;
+use sovr_golem::provider::{Event, Settings};
+use sovr_golem::yagna::stream::NewsKind;
+use sovr_golem::{LinearPrice, Usage};
+
+use crate::requestor::{Requestor, amount, deployed, eventually, run, transfer};
+use crate::scene::{Ours, Scene};
+
+fn main() -> ExitCode {
+    if let Some(role) = sovr_sandbox::role() {
+        return sovr_runtime::child(role);
+    }
+    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
+    let missing = sovr_test_golem::prepare();
+    macro_rules! tests {
+        ($($name:path),* $(,)?) => { vec![$((stringify!($name), $name as fn())),*] };
+    }
+    let tests = tests![
+        a_package_is_run_and_paid_for,
+        a_failing_command_ends_its_batch,
+        a_batch_is_told_as_it_happens,
+        activities_run_beside_each_other,
+        a_caller_that_is_not_the_requestor_is_refused,
+        a_demand_that_does_not_suit_is_refused,
+        a_requestor_that_vanishes_is_left,
+        a_hostile_batch_fails_and_nothing_else_does,
+        stopping_leaves_nothing_open,
+        a_daemon_that_comes_back_finds_the_activity,
+        bus::calls_reach_who_registered,
+        bus::a_lost_connection_is_made_anew,
+        bus::files_of_another_node_come_and_go,
+    ];
+    let tests = tests.into_iter().map(|(name, run)| {
+        if let Some(why) = &missing {
+            println!("skipped: {name}: {why}");
+        }
+        let test = Trial::test(name, move || {
+            run();
+            Ok(())
+        });
+        test.with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+}
+
+fn a_package_is_run_and_paid_for() {
+    let scene = Scene::new();
+    let settings = Settings {
+        debit_notes: Duration::from_secs(1),
+        ..scene.settings()
+    };
+    let price = settings.price.clone();
+    let ours = Ours::start(&scene, settings);
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    let large: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let input = scene.files.put("input", b"some words\n");
+    let copy = scene.files.put("copy", b"");
+    let output = scene.files.put("output", b"");
+    let inside = |name: &str| format!("container:{}/{name}", guest::MOUNT);
+    let results = agreement.exec(
+        &activity,
+        &json!([
+            { "deploy": {} }, { "start": { "args": [] } },
+            transfer(&input, &inside("file")),
+            run("cat", &[]),
+            run("make", &[]),
+            transfer(&inside("out"), &output),
+            transfer(&scene.files.put("large", &large), &inside("large")),
+            transfer(&inside("large"), &copy),
+        ]),
+    );
+    for result in &results {
+        assert_eq!(result["result"], "Ok", "{result}");
+    }
+    assert_eq!(results[3]["stdout"], "some words\n");
+    assert_eq!(results[3]["stderr"], "");
+    assert_eq!(results[7]["isBatchFinished"], true);
+    assert_eq!(scene.files.get("output").unwrap(), b"a picture");
+    assert!(scene.files.get("copy").unwrap() == large);
+    // The daemon is told of it soon after.
+    eventually(|| (agreement.state(&activity) == json!(["Ready", null])).then_some(()));
+
+    // What is owed is price times usage, in each note.
+    let note = agreement.debit_note();
+    let usage = &note["usageCounterVector"];
+    let owed = cost(&price, &[&usage[0], &usage[1]]);
+    assert_eq!(amount(&note["totalAmountDue"]), owed.to_string());
+    assert!(agreement.accept("debitNotes", "debitNoteId", "totalAmountDue", &note));
+    let usage = agreement.usage(&activity);
+    assert!(usage[1].as_f64().unwrap() > 0.0, "{usage}");
+
+    agreement.destroy(&activity);
+    agreement.terminate();
+    let invoice = agreement.invoice();
+    let (usage, told) = ours.wait_for(|event| match event {
+        Event::ActivityEnded { usage, cost, .. } => Some((*usage, *cost)),
+        _ => None,
+    });
+    assert_eq!(told, price.cost(usage));
+    assert_eq!(amount(&invoice["amount"]), told.to_string());
+    assert_eq!(invoice["activityIds"], json!([activity]));
+    assert!(agreement.accept("invoices", "invoiceId", "amount", &invoice));
+    ours.wait_for(|event| matches!(event, Event::InvoiceAccepted { .. }).then_some(()));
+    ours.stop();
+    assert_eq!(scene.scratch_entries(), 0);
+}
+
+/// What a usage vector in whole milliseconds costs.
+fn cost(price: &LinearPrice, usage: &[&Value; 2]) -> Amount {
+    let time = |seconds: &Value| {
+        let milliseconds = (seconds.as_f64().unwrap() * 1000.0).round();
+        Duration::from_millis(milliseconds as u64)
+    };
+    price.cost(Usage {
+        cpu: time(usage[0]),
+        duration: time(usage[1]),
+    })
+}
+
+fn a_failing_command_ends_its_batch() {
+    let scene = Scene::new();
+    let _ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+
+    let early = agreement.exec(&activity, &json!([run("print", &[])]));
+    let words = "Local service error: State error: Activity is initialized - deploy() command is expected now";
+    assert_eq!(early[0]["message"], words);
+
+    let results = agreement.exec(
+        &activity,
+        &json!([{ "deploy": {} }, { "start": { "args": [] } }, run("fail", &[]), run("print", &[])]),
+    );
+    assert_eq!(results.len(), 3, "{results:?}");
+    let failed = &results[2];
+    assert_eq!(failed["result"], "Error");
+    assert_eq!(failed["message"], "ExeScript command exited with code 1");
+    assert_eq!(failed["stderr"], "sorry\n");
+    assert_eq!(failed["isBatchFinished"], true);
+    // The activity goes on.
+    let after = agreement.exec(&activity, &json!([run("print", &[])]));
+    assert_eq!(after[0]["stdout"], "hello\n");
+    // What nobody asked for is not kept.
+    let unheard = json!([{ "run": { "entry_point": "print", "args": [] } }]);
+    assert_eq!(
+        agreement.exec(&activity, &unheard)[0]["stdout"],
+        Value::Null
+    );
+}
+
+fn a_batch_is_told_as_it_happens() {
+    let scene = Scene::new();
+    let _ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.exec(&activity, &deployed());
+    let batch = agreement.start(&activity, &json!([run("print", &[]), run("hang", &[])]));
+    let news = scene.block_on(async {
+        let client = scene.client();
+        let mut stream = client.follow(&activity, &batch).await.unwrap();
+        let mut news = Vec::new();
+        // The second program never ends; what it is told of the first comes all the same.
+        loop {
+            let next = stream.next().await.unwrap().unwrap();
+            if (next.index, &next.kind) == (1, &NewsKind::Started) {
+                return news;
+            }
+            news.push(next.kind);
+        }
+    });
+    let printed = news.iter().find_map(|kind| match kind {
+        NewsKind::Stdout(output) => Some(output.text().into_raw()),
+        _ => None,
+    });
+    assert_eq!(printed.as_deref(), Some("hello\n"));
+    assert!(
+        matches!(news.last(), Some(NewsKind::Finished { return_code: 0, .. })),
+        "{news:?}"
+    );
+    agreement.destroy(&activity);
+}
+
+fn activities_run_beside_each_other() {
+    let scene = Scene::new();
+    let settings = Settings {
+        threads: 2,
+        ..scene.settings()
+    };
+    let ours = Ours::start(&scene, settings);
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let first = agreement.create_activity();
+    let second = agreement.create_activity();
+    agreement.exec(&first, &deployed());
+    agreement.exec(&second, &deployed());
+    // One computes for ever, and keeps the other from nothing.
+    let hanging = agreement.start(&first, &json!([run("hang", &[])]));
+    let printed = agreement.exec(&second, &json!([run("print", &[])]));
+    assert_eq!(printed[0]["stdout"], "hello\n");
+    let busy = agreement.exec(&first, &json!([run("print", &[])]));
+    let words = "Local service error: State error: Busy: StatePair(Ready, Some(Ready))";
+    assert_eq!(busy[0]["message"], words);
+    assert_eq!(agreement.results_now(&first, &hanging), json!([]));
+    // There are only two threads.
+    agreement.try_create_activity();
+    ours.wait_for(|event| match event {
+        Event::Trouble { problem } => problem.contains("at most 2 activities").then_some(()),
+        _ => None,
+    });
+    agreement.destroy(&first);
+    agreement.destroy(&second);
+    agreement.terminate();
+    let invoice = agreement.invoice();
+    assert_eq!(invoice["activityIds"].as_array().unwrap().len(), 2);
+    let costs = ours.all(|event| match event {
+        Event::ActivityEnded { cost, .. } => Some(*cost),
+        _ => None,
+    });
+    let sum = Amount::checked_sum(costs).unwrap();
+    assert_eq!(amount(&invoice["amount"]), sum.to_string());
+}
+
+fn a_caller_that_is_not_the_requestor_is_refused() {
+    let scene = Scene::new();
+    let ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    for method in [
+        "Exec",
+        "GetState",
+        "GetExecBatchResults",
+        "StreamExecBatchResults",
+    ] {
+        let body =
+            json!({ "activityId": activity, "batchId": "b", "exeScript": [{ "deploy": {} }] });
+        let refused = scene.call_provider(&format!("/public/exeunit/{activity}/{method}"), &body);
+        assert!(refused.contains("forbidden"), "{method}: {refused}");
+    }
+    let callers = ours.all(|event| match event {
+        Event::CallerRefused { caller, .. } => Some(caller.clone()),
+        _ => None,
+    });
+    assert_eq!(callers.len(), 4);
+    // It was not deployed meanwhile.
+    assert_eq!(agreement.state(&activity), json!(["Initialized", null]));
+    let results = agreement.exec(&activity, &deployed());
+    assert_eq!(results[1]["result"], "Ok", "{results:?}");
+}
+
+fn a_demand_that_does_not_suit_is_refused() {
+    let scene = Scene::new();
+    let settings = Settings {
+        capacity: 1,
+        ..scene.settings()
+    };
+    let ours = Ours::start(&scene, settings);
+    let told = |answer: Value| {
+        answer["reason"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let refused = Requestor::with(&scene, |properties| {
+        properties.remove("golem.com.payment.chosen-platform");
+    });
+    let refused = refused.agree().map(drop).unwrap_err();
+    assert_eq!(
+        told(refused),
+        "Missing fields: /golem/com/payment/chosen-platform"
+    );
+    let refused = Requestor::with(&scene, |properties| {
+        properties["golem.srv.comp.task_package"] = json!("file:///etc/passwd");
+    });
+    let refused = refused.agree().map(drop).unwrap_err();
+    assert_eq!(told(refused), "Unsupported scheme: file");
+
+    let taken = Requestor::new(&scene).agree().unwrap();
+    let refused = Requestor::new(&scene).agree().map(drop).unwrap_err();
+    assert_eq!(
+        told(refused),
+        "No capacity available. Reached Agreements limit: 1"
+    );
+    taken.terminate();
+    ours.wait_for(|event| matches!(event, Event::InvoiceSent { .. }).then_some(()));
+    // There is room again as soon as its bill is sent.
+    eventually(|| Requestor::new(&scene).agree().ok().map(drop));
+}
+
+fn a_requestor_that_vanishes_is_left() {
+    let scene = Scene::new();
+    let settings = Settings {
+        capacity: 2,
+        debit_notes: Duration::from_secs(1),
+        accept_timeout: Duration::from_secs(5),
+        idle: Duration::from_secs(20),
+        ..scene.settings()
+    };
+    let ours = Ours::start(&scene, settings);
+    // This one does not accept debit notes.
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.exec(&activity, &deployed());
+    agreement.start(&activity, &json!([run("hang", &[])]));
+    // This one has nothing to do.
+    let idle = Requestor::new(&scene).agree().unwrap();
+    for (agreement, code) in [(&agreement, "DebitNotesDeadline"), (&idle, "NoActivity")] {
+        let ended = eventually(|| agreement.ended());
+        assert_eq!(ended["reason"]["golem.provider.code"], code, "{ended}");
+    }
+    let ended = |event: &Event| match event {
+        Event::InvoiceSent { agreement, amount } => Some((agreement.clone(), *amount)),
+        _ => None,
+    };
+    let bills = eventually(|| Some(ours.all(ended)).filter(|bills| bills.len() == 2));
+    for (id, amount) in bills {
+        assert_eq!(amount.is_zero(), id == idle.id, "{amount}");
+    }
+    assert_eq!(scene.scratch_entries(), 0);
+}
+
+fn a_hostile_batch_fails_and_nothing_else_does() {
+    let scene = Scene::new();
+    let ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.exec(&activity, &deployed());
+    let many: Vec<_> = (0..257).map(|_| run("print", &[])).collect();
+    let refused = agreement.try_exec(&activity, &json!(many));
+    assert!(
+        refused.status >= 400 && refused.text.contains("at most 256 commands"),
+        "{refused:?}"
+    );
+    let argument = "x".repeat(200_000);
+    let refused = agreement.try_exec(&activity, &json!([run("print", &[&argument])]));
+    assert!(
+        refused.status >= 400 && refused.text.contains("longer than"),
+        "{refused:?}"
+    );
+    let file = scene.files.put("file", b"content");
+    let gone = file.replace("/file", "/gone");
+    for (command, told) in [
+        (run("../../../bin/sh", &[]), "has no entry point"),
+        (
+            transfer(&file, "container:/etc/passwd"),
+            "path not found in container",
+        ),
+        (
+            transfer(&file, "container:/golem/work/../../x"),
+            "path not found in container",
+        ),
+        (
+            transfer("container:/golem/work/none", &file),
+            "No such file",
+        ),
+        (
+            transfer("file:///etc/passwd", "container:/golem/work/x"),
+            "Unsupported scheme: file",
+        ),
+        (transfer(&gone, "container:/golem/work/x"), "is not there"),
+        (
+            transfer(
+                &format!("hash:sha3:{}:{file}", "00".repeat(32)),
+                "container:/golem/work/x",
+            ),
+            "Incorrect hash",
+        ),
+    ] {
+        let results = agreement.exec(&activity, &json!([command.clone(), run("print", &[])]));
+        assert_eq!(results.len(), 1, "{command}: {results:?}");
+        let message = results[0]["message"].as_str().unwrap();
+        assert!(message.contains(told), "{command}: {message}");
+    }
+    assert_eq!(scene.files.get("file").unwrap(), b"content");
+    let printed = agreement.exec(&activity, &json!([run("print", &[])]));
+    assert_eq!(printed[0]["stdout"], "hello\n");
+    let troubles = ours.all(|event| match event {
+        Event::Trouble { problem } => Some(problem.clone()),
+        _ => None,
+    });
+    assert_eq!(troubles, Vec::<String>::new());
+}
+
+fn stopping_leaves_nothing_open() {
+    let scene = Scene::new();
+    let ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.exec(&activity, &deployed());
+    agreement.start(&activity, &json!([run("hang", &[])]));
+    assert_eq!(scene.scratch_entries(), 1);
+    let events = ours.stop();
+    let ended = agreement.ended().unwrap();
+    assert_eq!(
+        ended["reason"]["golem.provider.code"], "Shutdown",
+        "{ended}"
+    );
+    let billed = events.iter().find_map(|event| match event {
+        Event::InvoiceSent { amount, .. } => Some(*amount),
+        _ => None,
+    });
+    let invoice = agreement.invoice();
+    assert_eq!(amount(&invoice["amount"]), billed.unwrap().to_string());
+    assert_eq!(scene.scratch_entries(), 0);
+    let offers = scene.network.provider().get("/market-api/v1/offers").ok();
+    assert_eq!(offers, json!([]));
+}
+
+fn a_daemon_that_comes_back_finds_the_activity() {
+    let scene = Scene::new();
+    let ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.exec(&activity, &deployed());
+    let node = scene.network.provider();
+    node.restart();
+    scene.network.wait_until_joined(node);
+    // The exe-unit is registered again with the next sign of life.
+    let printed = eventually(|| {
+        let batch = agreement.try_exec(&activity, &json!([run("print", &[])]));
+        batch.json.as_str().map(str::to_owned)
+    });
+    let printed = agreement.results(&activity, &printed);
+    assert_eq!(printed[0]["stdout"], "hello\n");
+    agreement.destroy(&activity);
+    agreement.terminate();
+    assert_eq!(agreement.invoice()["activityIds"], json!([activity]));
+    ours.stop();
+}
