@@ -26,6 +26,7 @@ mod gate;
 pub mod host;
 mod imports;
 pub mod interrupt;
+mod provide;
 pub mod report;
 mod run;
 mod run_log;

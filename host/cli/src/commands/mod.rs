@@ -19,6 +19,7 @@ mod logout;
 mod persist;
 mod persist_self;
 mod portrait;
+mod provide;
 mod registry;
 mod run;
 mod signup;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Login(login::Args),
     Logout(logout::Args),
     Whoami(whoami::Args),
+    Provide(provide::Args),
     Doctor(doctor::Args),
     Consent(consent::Args),
     Audit(audit::Args),
@@ -83,6 +85,7 @@ impl Command {
             Command::Login(args) => login::login(&args, dfs, output),
             Command::Logout(args) => logout::logout(&args, dfs, output),
             Command::Whoami(args) => whoami::whoami(&args, dfs, output),
+            Command::Provide(args) => provide::provide(&args, output),
             Command::Doctor(args) => doctor::doctor(&args, dfs, output),
             Command::Consent(args) => consent::consent(&args, output),
             Command::Audit(args) => audit::audit(&args, output),

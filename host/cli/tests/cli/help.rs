@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 29] = [
     &[],
     &["init"],
     &["check"],
@@ -22,6 +22,7 @@ const COMMANDS: [&[&str]; 28] = [
     &["login"],
     &["logout"],
     &["whoami"],
+    &["provide"],
     &["doctor"],
     &["consent"],
     &["consent", "list"],
