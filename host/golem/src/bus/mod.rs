@@ -12,11 +12,9 @@
 
 mod body;
 mod client;
-mod flex;
 pub mod gftp;
 mod packet;
 
 pub use self::body::{Body, BodyError, encode};
-pub(crate) use self::flex::Flex;
 pub use self::client::{Address, AddressError, Bus, BusError, Call, Line, Reply, Service};
 pub use self::packet::{CallReply, CallRequest, LENGTH, MOST, Packet, PacketError, length};

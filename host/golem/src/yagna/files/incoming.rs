@@ -294,19 +294,19 @@ impl Serve for Upload {
     fn call(
         self: &Arc<Self>,
         method: &str,
-        payload: &Payload<'_>,
+        payload: Payload,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
         let this = Arc::clone(self);
         if method == "UploadFinished" {
             let hash = payload.text("hash").map(str::to_owned);
             return Box::pin(blocking(move || this.finish(hash)));
         }
-        let chunk = payload.inner("chunk");
+        let chunk = payload.into_inner("chunk");
         let offset = chunk.number("offset");
         let content = chunk
-            .bytes("content")
+            .into_bytes("content")
             .filter(|bytes| bytes.len() <= MOST_BODY);
-        let (Some(offset), Some(content)) = (offset, content.map(<[u8]>::to_vec)) else {
+        let (Some(offset), Some(content)) = (offset, content) else {
             return Box::pin(std::future::ready(Err(refusal(
                 "this is no part of a file",
             ))));

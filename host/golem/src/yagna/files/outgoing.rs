@@ -242,7 +242,7 @@ impl Serve for Offer {
     fn call(
         self: &Arc<Self>,
         method: &str,
-        payload: &Payload<'_>,
+        payload: Payload,
     ) -> BoxFuture<'static, Result<Said, Refusal>> {
         let this = Arc::clone(self);
         let part = (payload.number("offset"), payload.number("size"));

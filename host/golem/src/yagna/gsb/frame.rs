@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::bus::Flex;
+use crate::bus::Body;
 
 /// A call of another node.
-pub(super) struct Call<'a> {
+pub(super) struct Call {
     /// Ties the answer to it.
-    pub(super) id: &'a str,
-    pub(super) method: &'a str,
-    pub(super) payload: Payload<'a>,
+    pub(super) id: String,
+    pub(super) method: String,
+    pub(super) payload: Payload,
 }
 
 /// The body of a call, of which nothing is known to be there.
-pub(in crate::yagna) struct Payload<'a>(Option<Flex<'a>>);
+pub(in crate::yagna) struct Payload(Option<Body>);
 
 /// Why a call is not answered, as the caller is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,35 +26,36 @@ pub(in crate::yagna) struct Refusal {
     pub(in crate::yagna) text: String,
 }
 
-impl<'a> Payload<'a> {
+impl Payload {
     /// A number in it.
     pub(in crate::yagna) fn number(&self, key: &str) -> Option<u64> {
-        self.0?.get(key)?.number()
+        self.0.as_ref()?.get(key)?.as_u64()
     }
 
     /// A text in it.
-    pub(in crate::yagna) fn text(&self, key: &str) -> Option<&'a str> {
-        self.0?.get(key)?.text()
+    pub(in crate::yagna) fn text(&self, key: &str) -> Option<&str> {
+        self.0.as_ref()?.get(key)?.as_text()
     }
 
-    /// Bytes in it.
-    pub(in crate::yagna) fn bytes(&self, key: &str) -> Option<&'a [u8]> {
-        self.0?.get(key)?.bytes()
+    /// Takes bytes in it.
+    pub(in crate::yagna) fn into_bytes(self, key: &str) -> Option<Vec<u8>> {
+        self.0?.take(key)?.into_blob()
     }
 
-    /// A map in it.
-    pub(in crate::yagna) fn inner(&self, key: &str) -> Payload<'a> {
-        Payload(self.0.and_then(|map| map.get(key)))
+    /// Takes a map in it.
+    pub(in crate::yagna) fn into_inner(self, key: &str) -> Payload {
+        Payload(self.0.and_then(|map| map.take(key)))
     }
 }
 
 /// Reads a call; none if it is something else.
-pub(super) fn read(frame: &[u8]) -> Option<Call<'_>> {
-    let root = Flex::root(frame)?;
+pub(super) fn read(frame: &[u8]) -> Option<Call> {
+    let frame = Body::read(frame).ok()?;
+    let text = |key| frame.get(key)?.as_text().map(str::to_owned);
     Some(Call {
-        id: root.get("id")?.text()?,
-        method: root.get("component")?.text()?,
-        payload: Payload(root.get("payload")),
+        id: text("id")?,
+        method: text("component")?,
+        payload: Payload(frame.take("payload")),
     })
 }
 
@@ -95,14 +96,15 @@ mod tests {
         });
         let frame = flexbuffers::to_vec(&frame).unwrap();
         let call = read(&frame).unwrap();
-        assert_eq!((call.id, call.method), ("7", "UploadChunk"));
-        assert_eq!(call.payload.inner("chunk").number("offset"), Some(5));
+        assert_eq!((&*call.id, &*call.method), ("7", "UploadChunk"));
         assert_eq!(call.payload.text("hash"), Some("h"));
         // Nothing is what it is not.
         assert_eq!(call.payload.number("hash"), None);
-        assert_eq!(call.payload.bytes("hash"), None);
-        assert_eq!(call.payload.inner("hash").text("hash"), None);
-        assert_eq!(call.payload.inner("none").number("offset"), None);
+        let payload = || read(&frame).unwrap().payload;
+        assert_eq!(payload().into_inner("chunk").number("offset"), Some(5));
+        assert_eq!(payload().into_bytes("hash"), None);
+        assert_eq!(payload().into_inner("hash").text("hash"), None);
+        assert_eq!(payload().into_inner("none").number("offset"), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
+use self::frame::Call;
 pub(super) use self::frame::{Payload, Refusal};
 use super::connection::{Daemon, Part};
 use super::error::{DaemonError, ErrorKind};
@@ -63,7 +64,7 @@ pub(super) trait Serve: Send + Sync + 'static {
     fn call(
         self: &Arc<Self>,
         method: &str,
-        payload: &Payload<'_>,
+        payload: Payload,
     ) -> BoxFuture<'static, Result<Self::Answer, Refusal>>;
 
     /// A call was not read because it is longer than any can be.
@@ -246,9 +247,8 @@ async fn converse<S: Serve>(socket: Socket, serve: &Arc<S>, calls: &mut Calls) {
             message = stream.next(), if calls.len() < AT_ONCE => match message {
                 Some(Ok(Message::Binary(frame))) => {
                     // What is no call has nobody to be told so.
-                    if let Some(call) = frame::read(&frame) {
-                        let id = call.id.to_owned();
-                        let answer = serve.call(call.method, &call.payload);
+                    if let Some(Call { id, method, payload }) = frame::read(&frame) {
+                        let answer = serve.call(&method, payload);
                         calls.push(Box::pin(async move { frame::answer(&id, answer.await) }));
                     }
                 }
