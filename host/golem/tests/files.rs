@@ -255,7 +255,7 @@ fn what_is_not_a_whole_file_is_refused() {
     let receiving = setting.receive(&sink);
     let told = setting.peer.put(receiving.url(), 0, b"a").unwrap_err();
     assert!(!told.to_string().contains("disk"), "{told}");
-    let failed = setting.runtime.block_on(receiving.failed());
+    let failed = setting.failure(receiving.failed());
     let finished = setting.runtime.block_on(receiving.finish()).unwrap_err();
     assert_eq!(failed, finished);
     assert!(matches!(finished, FilesError::Local { .. }), "{finished:?}");
@@ -326,7 +326,7 @@ fn a_source_that_changes_is_no_file() {
         assert!(setting.peer.chunk(sending.url(), 0, 10).is_ok());
         source.0.now.store(after, Ordering::Relaxed);
         assert!(setting.peer.chunk(sending.url(), 10, 10).is_err());
-        let failed = setting.runtime.block_on(sending.failed());
+        let failed = setting.failure(sending.failed());
         let changed = FilesError::Changed {
             what: source.describe(),
             before: 100,
@@ -386,7 +386,7 @@ fn a_caller_that_asks_nonsense_gets_no_more_than_an_error() {
     thread::scope(|scope| {
         let place = receiving.url();
         let put = scope.spawn(|| another.put(place, 0, &vec![0; 2 << 20]));
-        let failed = setting.runtime.block_on(receiving.failed());
+        let failed = setting.failure(receiving.failed());
         let told = failed.to_string();
         assert!(told.contains("more than 1048576 bytes"), "{told}");
         // Nobody answers what nobody read.
@@ -430,16 +430,16 @@ fn a_daemon_that_stays_away_ends_transfers() {
     let source = Arc::new(Bytes::new(some(20)));
     let files = setting.files.clone();
     let away = setting.runtime.block_on(files.send(source)).unwrap_err();
-    let failed = setting.runtime.block_on(sending.failed());
+    let failed = setting.failure(sending.failed());
     for error in [away, failed] {
         let FilesError::Daemon(error) = error else {
             panic!("{error:?}")
         };
         assert_eq!(error.kind, ErrorKind::Connection);
     }
+    let failed = setting.failure(receiving.failed());
+    assert!(matches!(failed, FilesError::Daemon(_)), "{failed:?}");
     setting.runtime.block_on(async {
-        let failed = receiving.failed().await;
-        assert!(matches!(failed, FilesError::Daemon(_)), "{failed:?}");
         let failed = receiving.finish().await.unwrap_err();
         assert!(matches!(failed, FilesError::Daemon(_)), "{failed:?}");
         sending.end().await;
@@ -552,6 +552,12 @@ impl Setting {
             runtime: Runtime::new().unwrap(),
             network,
         }
+    }
+
+    /// Waits for a transfer to fail.
+    fn failure(&self, failed: impl Future<Output = FilesError>) -> FilesError {
+        let failed = async { tokio::time::timeout(PATIENCE, failed).await };
+        self.runtime.block_on(failed).expect("it fails")
     }
 
     fn send(&self, source: Bytes) -> sovr_golem::yagna::files::Sending {

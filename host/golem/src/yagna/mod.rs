@@ -7,7 +7,7 @@
 //! | [`payment`], [`market`], [`activity`] | the calls, each in the daemon's own words |
 //! | [`offer`], [`provision`] | the same from a provider's side: offers and agreements; activities and bills |
 //! | [`stream`] | what a batch tells while it runs |
-//! | [`files`] | files to and from providers |
+//! | [`files`] | files to and from providers, which go on in the background |
 //! | [`properties`] | the names that demands and offers use |
 //! | [`network`] | the market, agreements, activities and bills: [`YagnaNetwork`] |
 //! | [`journal`], [`mod@cleanup`] | what is open at the daemon, written down; ending what a crash left |
