@@ -181,3 +181,105 @@ pub(super) fn examine(settings: &Settings, demand: &Map<String, Value>) -> Resul
     };
     Ok(Wish { package, expires })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use serde_json::{Map, Value, json};
+
+    use super::{Settings, Terms, examine, names, survives};
+    use crate::price::LinearPrice;
+
+    fn settings() -> Settings {
+        let amount = |text: &str| text.parse().unwrap();
+        let price = LinearPrice {
+            start: amount("0.1"),
+            cpu_second: amount("0.02"),
+            duration_second: amount("0.01"),
+        };
+        Settings::new("test".to_owned(), price, PathBuf::new())
+    }
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn debit_notes_come_more_rarely_and_are_accepted_sooner_if_the_requestor_likes() {
+        for (timeout, interval, agreed) in [
+            (json!(120), json!(300), (120, 300)),
+            // Later, oftener, at once, never, and nonsense.
+            (json!(900), json!(1), (240, 120)),
+            (json!(0), json!(u64::MAX), (240, 120)),
+            (json!("soon"), json!(-5), (240, 120)),
+        ] {
+            let demand =
+                map(json!({ names::ACCEPT_TIMEOUT: timeout, names::NOTE_INTERVAL: interval }));
+            let terms = Terms::in_force(&settings(), &demand);
+            let expected = Terms {
+                accept_timeout: Duration::from_secs(agreed.0),
+                interval: Duration::from_secs(agreed.1),
+            };
+            assert_eq!(terms, expected, "{demand:?}");
+        }
+    }
+
+    #[test]
+    fn a_demand_suits_or_is_told_why_not() {
+        let node = "0x00112233445566778899aabbccddeeff00112233";
+        let demand = map(json!({
+            names::CHOSEN_PLATFORM: "erc20-holesky-tglm", names::TASK_PACKAGE: format!("gftp://{node}/a"),
+        }));
+        assert_eq!(examine(&settings(), &demand).unwrap().expires, None);
+        let now = Timestamp::now().as_millisecond();
+        for (name, value, told) in [
+            (
+                names::CHOSEN_PLATFORM,
+                json!("erc20-polygon-glm"),
+                "paid by erc20-holesky-tglm only",
+            ),
+            (
+                names::TASK_PACKAGE,
+                json!("http://host/a"),
+                "Unsupported scheme: http",
+            ),
+            (
+                names::TASK_PACKAGE,
+                json!(7),
+                "Missing fields: /golem/srv/comp/task_package",
+            ),
+            (
+                names::EXPIRATION,
+                json!(now + 10_000),
+                "Proposal expires too soon",
+            ),
+        ] {
+            let mut demand = demand.clone();
+            demand.insert(name.to_owned(), value);
+            let refusal = examine(&settings(), &demand).unwrap_err();
+            assert_eq!((refusal.reason.as_str(), refusal.is_final), (told, true));
+        }
+    }
+
+    #[test]
+    fn a_price_that_an_offer_cannot_tell_is_refused() {
+        for (amount, fits) in [
+            ("0.1", true),
+            ("0.000000001", true),
+            ("0.1234567890123456789", false),
+        ] {
+            let parsed = amount.parse();
+            assert_eq!(parsed.is_ok_and(survives), fits, "{amount}");
+        }
+        assert!(!survives("1.000000000000000001".parse().unwrap()));
+        settings().check().unwrap();
+        let wrong = Settings {
+            subnet: "a)(b".to_owned(),
+            ..settings()
+        };
+        assert!(wrong.check().unwrap_err().to_string().contains("subnet"));
+    }
+}

@@ -272,3 +272,52 @@ fn head(text: &str, most: usize) -> &str {
 fn tail(text: &str, most: usize) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(most))..]
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Kept;
+    use crate::bus::{Body, encode};
+
+    fn kept(how: &Value, text: &str) -> (bool, Value) {
+        let how = Body::read(&encode(how).unwrap()).unwrap();
+        let kept = Kept::read(&how).unwrap();
+        (kept.live, kept.keep(text))
+    }
+
+    #[test]
+    fn output_is_kept_as_the_requestor_wants_it() {
+        for (how, live, expected) in [
+            (json!({ "stream": {} }), true, json!("a€bcd")),
+            (json!({ "stream": { "limit": 2 } }), true, json!("a")),
+            (
+                json!({ "atEnd": { "format": "str" } }),
+                false,
+                json!("a€bcd"),
+            ),
+            (json!({ "atEnd": { "head": 4 } }), false, json!("a€")),
+            (json!({ "atEnd": { "tail": 2 } }), false, json!("cd")),
+            (json!({ "atEnd": { "tail": 4 } }), false, json!("bcd")),
+            (json!({ "atEnd": { "headTail": 3 } }), false, json!("acd")),
+            (
+                json!({ "atEnd": { "headTail": 99 } }),
+                false,
+                json!("a€bcd"),
+            ),
+            (
+                json!({ "atEnd": { "format": "binary", "head": 1 } }),
+                false,
+                json!([97]),
+            ),
+            (
+                json!({ "stream": { "limit": u64::MAX } }),
+                true,
+                json!("a€bcd"),
+            ),
+        ] {
+            assert_eq!(kept(&how, "a€bcd"), (live, expected), "{how}");
+        }
+        assert_eq!(Kept::read(&Body::Null), None);
+    }
+}
