@@ -63,7 +63,7 @@ async fn find(daemon: &Daemon, error: &DaemonError, timeout: Timestamp) -> Optio
     by_timeout(daemon, timeout).await.ok()?
 }
 
-/// The allocation that ends by itself at this moment. The daemon keeps microseconds.
+/// The allocation that ends by itself at this moment, of which the daemon may keep fewer digits.
 pub(in crate::yagna) async fn by_timeout(
     daemon: &Daemon,
     timeout: Timestamp,
