@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         the_daemon_says_who_it_is_to_who_has_a_key,
         a_daemon_that_is_away_is_told_from_one_that_refuses,
         money_is_set_aside_once,
+        how_things_stand_is_told,
+        a_part_that_fails_leaves_the_others_told,
         a_bad_day_of_the_daemon_may_pass,
         a_task_is_done_and_paid_for,
         a_batch_is_followed_as_it_happens,
@@ -130,6 +132,79 @@ fn money_is_set_aside_once() {
             .allocate(amount("1"), "erc20-nowhere-tglm", tomorrow)
             .await;
         assert_eq!(nowhere.unwrap_err().kind, ErrorKind::NoAccount);
+    });
+}
+
+fn how_things_stand_is_told() {
+    let network = Network::start();
+    let _provider = Provider::start(network.provider(), Terms::of(SUBNET));
+    let daemon = client(network.requestor());
+    block_on(async {
+        let fresh = daemon.standing("erc20", "holesky").await.unwrap();
+        assert_eq!(fresh.identity.id.to_string(), network.requestor().id());
+        assert_eq!(fresh.version.unwrap().current.version.raw(), "0.17.6");
+        assert_eq!(fresh.accounts, Ok(Vec::new()));
+        assert_eq!(fresh.allocations, Ok(Vec::new()));
+        assert_eq!(fresh.agreements, Ok(Vec::new()));
+        assert_eq!(fresh.demands, Ok(Vec::new()));
+        assert_eq!(fresh.problems, Ok(Vec::new()));
+
+        let deal = Deal::begin(&daemon).await;
+        let agreement = deal.agree().await.unwrap();
+        let busy = daemon.standing("erc20", "holesky").await.unwrap();
+        assert_eq!(busy.accounts.unwrap()[0].address, network.requestor().id());
+        assert_eq!(busy.allocations.unwrap()[0].id, deal.allocation);
+        assert_eq!(busy.demands.unwrap()[0].id, deal.demand);
+        let agreements = busy.agreements.unwrap();
+        assert_eq!(agreements.len(), 1);
+        assert_eq!(
+            (&agreements[0].id, agreements[0].role),
+            (&agreement, Side::Requestor)
+        );
+        assert!(agreements[0].approved_date.is_some());
+        // The other side of it is the provider's.
+        let theirs = client(network.provider()).agreements_in_force().await;
+        assert_eq!(theirs.unwrap()[0].role, Side::Provider);
+
+        // What has ended is open no more.
+        let done = TerminateReason::Success;
+        daemon.terminate(&agreement, &done).await.unwrap();
+        assert_eq!(daemon.agreements_in_force().await, Ok(Vec::new()));
+        daemon.withdraw(&deal.demand).await.unwrap();
+        assert_eq!(daemon.demands().await, Ok(Vec::new()));
+    });
+}
+
+fn a_part_that_fails_leaves_the_others_told() {
+    let network = Network::start();
+    let node = network.requestor();
+    let gate = Gate::before(node);
+    let at_gate = |key: &str| {
+        let settings = Settings {
+            api: gate.url().parse().unwrap(),
+            ..settings(node, key)
+        };
+        Daemon::new(settings).unwrap()
+    };
+    block_on(async {
+        let daemon = at_gate(node.app_key());
+        for (driver, network) in [("erc20", "nowhere"), ("nobody", "holesky")] {
+            let standing = daemon.standing(driver, network).await.unwrap();
+            let unknown = standing.problems.unwrap_err();
+            assert_eq!(unknown.kind, ErrorKind::NoAccount, "{unknown}");
+            assert!(unknown.to_string().contains("driver and network"));
+            assert!(standing.allocations.is_ok());
+        }
+        gate.refuse("GET", "/agreements", 1, 500, r#"{"message":"DAO error"}"#);
+        let standing = daemon.standing("erc20", "holesky").await.unwrap();
+        assert_eq!(standing.agreements.unwrap_err().kind, ErrorKind::Daemon);
+        assert!(standing.demands.is_ok() && standing.problems.is_ok());
+
+        let refused = at_gate("wrong").standing("erc20", "holesky").await;
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::AppKey);
+        node.kill();
+        let away = daemon.standing("erc20", "holesky").await;
+        assert_eq!(away.unwrap_err().kind, ErrorKind::Connection);
     });
 }
 

@@ -96,8 +96,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let filled = |name: &str| variable(name).filter(|value| !value.is_empty());
         let address = |name: &'static str| {
-            let url = filled(name).map(|text| Url::parse(&text).map_err(|error| error.to_string()));
-            let url = url.map(|url| url.and_then(|url| usable(url).map_err(str::to_owned)));
+            let url = filled(name).map(|text| address(&text));
             url.transpose()
                 .map_err(|why| SettingsError::Address { name, why })
         };
@@ -112,7 +111,18 @@ impl Settings {
     }
 }
 
-/// The key goes wherever this points, so not in the clear to another machine.
+/// An address to which the app-key may go: not in the clear to another machine.
+///
+/// # Errors
+/// For a text that is none, with what is wrong with it. The text itself is not repeated: it may hold a password.
+pub fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|error| error.to_string())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it holds a name or a password, which belong elsewhere".to_owned());
+    }
+    usable(url).map_err(str::to_owned)
+}
+
 fn usable(url: Url) -> Result<Url, &'static str> {
     let host = url.host_str().ok_or("it names no host")?;
     match url.scheme() {
@@ -151,6 +161,22 @@ pub struct Identity {
     pub id: NodeId,
     /// The app-key's name.
     pub name: Untrusted,
+}
+
+/// Which daemon it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Version {
+    /// What runs.
+    pub current: Release,
+    /// What is out and does not run yet, as far as the daemon knows.
+    pub pending: Option<Release>,
+}
+
+/// A release of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Release {
+    /// Its number: `0.17.6`.
+    pub version: Untrusted,
 }
 
 /// Which part of the daemon a request goes to.
@@ -198,6 +224,16 @@ impl Daemon {
     /// See [`ErrorKind`].
     pub async fn identity(&self) -> Result<Identity, DaemonError> {
         let request = self.get("ask the daemon who it is", Part::Root, &["me"]);
+        request.json().await
+    }
+
+    /// Which daemon it is. It tells everybody, whatever the app-key.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn version(&self) -> Result<Version, DaemonError> {
+        let attempted = "ask the daemon for its version";
+        let request = self.get(attempted, Part::Root, &["version", "get"]);
         request.json().await
     }
 

@@ -115,6 +115,9 @@ struct Problem {
     message: Option<String>,
     title: Option<String>,
     detail: Option<String>,
+    /// What stands behind a detail that says nothing.
+    #[serde(rename = "internalError", alias = "parseError")]
+    cause: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
     instance: Option<String>,
@@ -168,6 +171,10 @@ pub(super) fn read(attempted: &'static str, status: u16, body: &[u8]) -> DaemonE
         (None, None, Some(detail)) => detail,
         (None, None, None) if is_plain => text.trim().to_owned(),
         (None, None, None) => String::new(),
+    };
+    let told = match problem.cause {
+        Some(cause) => format!("{told}: {cause}"),
+        None => told,
     };
     let reason = if told.is_empty() {
         format!("the daemon answers {status}")
@@ -234,6 +241,12 @@ mod tests {
                 r#"{"type":"/account-not-registered","title":"x"}"#,
                 ErrorKind::NoAccount,
                 "answers 500, x",
+            ),
+            (
+                500,
+                r#"{"type":"/internal-error","detail":"Unhandled internal error","internalError":"no RPC"}"#,
+                ErrorKind::Daemon,
+                "answers 500, Unhandled internal error: no RPC",
             ),
             (
                 400,

@@ -111,13 +111,6 @@ pub struct Agreement {
     pub valid_to: Timestamp,
 }
 
-/// An agreement in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct AgreementEntry {
-    /// Its id.
-    pub id: String,
-}
-
 /// The provider's side of an agreement.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -149,6 +142,31 @@ pub enum AgreementState {
     /// Something newer than this program.
     #[serde(other)]
     Unknown,
+}
+
+/// An agreement in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgreementEntry {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub timestamp: Timestamp,
+    /// When the provider said yes, if it did.
+    pub approved_date: Option<Timestamp>,
+    /// Which side of it is ours.
+    pub role: Side,
+}
+
+/// A demand in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DemandEntry {
+    /// Its id.
+    #[serde(rename = "demandId")]
+    pub id: String,
+    /// When it was made known.
+    pub timestamp: Timestamp,
 }
 
 /// Something that happened to an agreement.
@@ -231,6 +249,15 @@ impl Daemon {
     pub async fn publish(&self, demand: &Declaration) -> Result<String, DaemonError> {
         let request = self.post("publish the demand", Part::Market, &["demands"]);
         request.body(demand).json().await.map(Id::text)
+    }
+
+    /// The demands that are known to the market.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn demands(&self) -> Result<Vec<DemandEntry>, DaemonError> {
+        let request = self.get("list the demands", Part::Market, &["demands"]);
+        request.json().await
     }
 
     /// Takes a demand back.
@@ -392,6 +419,15 @@ impl Daemon {
     pub async fn agreements(&self, session: &str) -> Result<Vec<AgreementEntry>, DaemonError> {
         let request = self.get("list the agreements", Part::Market, &["agreements"]);
         request.query("appSessionId", session).json().await
+    }
+
+    /// The agreements that are in force, of every session of this identity.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn agreements_in_force(&self) -> Result<Vec<AgreementEntry>, DaemonError> {
+        let request = self.get("list the agreements", Part::Market, &["agreements"]);
+        request.query("state", "Approved").json().await
     }
 
     /// Waits for what happens to the agreements of a session after a moment. Without anything within the time the list

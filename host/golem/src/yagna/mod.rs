@@ -11,6 +11,7 @@
 //! | [`properties`] | the names that demands and offers use |
 //! | [`network`] | the market, agreements, activities and bills: [`YagnaNetwork`] |
 //! | [`journal`], [`mod@cleanup`] | what is open at the daemon, written down; ending what a crash left |
+//! | [`standing`] | how things stand: who acts, what can pay, what is open |
 //!
 //! The calls are single requests and nothing more: no retries, no loops, no money kept. They take what the daemon
 //! answers and what its specification says it should, which differ in status codes (200 for 201 and 204) and in the
@@ -31,11 +32,13 @@ pub mod offer;
 pub mod payment;
 pub mod properties;
 pub mod provision;
+pub mod standing;
 pub mod stream;
 
 pub use self::cleanup::{Report, Settled, cleanup};
-pub use self::connection::{AppKey, Daemon, Identity, Settings, SettingsError};
+pub use self::connection::{AppKey, Daemon, Identity, Settings, SettingsError, Version, address};
 pub use self::error::{DaemonError, ErrorKind, Funds};
 pub use self::files::{Files, FilesError};
 pub use self::journal::{Change, Journal, NoJournal, OpenSession};
 pub use self::network::{NetworkSettings, YagnaNetwork};
+pub use self::standing::Standing;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sovr_capability::{Amount, Untrusted};
 
 use super::connection::{Daemon, Part};
-use super::error::DaemonError;
+use super::error::{DaemonError, ErrorKind};
 use crate::network::NodeId;
 
 /// Most events of one call.
@@ -138,6 +138,43 @@ pub struct Account {
     pub network: String,
 }
 
+/// Why a payment does not come through.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentProblem {
+    /// What it is.
+    pub kind: PaymentProblemKind,
+    /// The payment driver that has it.
+    pub driver: Untrusted,
+    /// On which payment network, unless it concerns all of them.
+    pub network: Option<Untrusted>,
+    /// How much is missing, in the network's own currency or the token; for the kinds that lack something.
+    #[serde(alias = "neededGasEst", alias = "neededTokenEst")]
+    pub needed: Option<Untrusted>,
+    /// The account that cannot sign, for that kind.
+    pub address: Option<Untrusted>,
+}
+
+/// The kinds of [`PaymentProblem`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum PaymentProblemKind {
+    /// The account cannot pay the fees.
+    InsufficientGas,
+    /// The account has too few of the token.
+    InsufficientToken,
+    /// A payment is for a network that the daemon is not set up for.
+    InvalidChainId,
+    /// The daemon has not got the account's key, or it is locked.
+    CantSign,
+    /// A payment was sent and is not confirmed.
+    TxStuck,
+    /// The payment network's servers do not answer.
+    RpcError,
+    /// Something newer than this program.
+    #[serde(other)]
+    Unknown,
+}
+
 impl Daemon {
     /// Accounts that can pay and were used since the daemon started; others may be there.
     ///
@@ -147,6 +184,30 @@ impl Daemon {
         let attempted = "list the accounts";
         let request = self.get(attempted, Part::Payment, &["requestorAccounts"]);
         request.json().await
+    }
+
+    /// What keeps payments from coming through, of the given driver on the given network.
+    ///
+    /// # Errors
+    /// [`NoAccount`](super::ErrorKind::NoAccount) if the daemon has no such driver or network, and others.
+    pub async fn payment_problems(
+        &self,
+        driver: &str,
+        network: &str,
+    ) -> Result<Vec<PaymentProblem>, DaemonError> {
+        let attempted = "ask how payments are going";
+        let request = self.get(attempted, Part::Payment, &["payments", "status"]);
+        let request = request.query("driver", driver).query("network", network);
+        request
+            .json()
+            .await
+            .map_err(|error: DaemonError| match error.kind {
+                ErrorKind::NotFound => DaemonError {
+                    kind: ErrorKind::NoAccount,
+                    ..error
+                },
+                _ => error,
+            })
     }
 
     /// Sets money aside until `timeout` at the latest. The account is made ready by it, if need be.
@@ -330,5 +391,61 @@ impl Daemon {
             &["invoices", id, "reject"],
         );
         request.body(&body).done().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{PaymentProblem, PaymentProblemKind as Kind};
+
+    #[test]
+    fn problems_of_every_kind_are_read() {
+        for (told, kind, needed) in [
+            (
+                json!({ "kind": "InsufficientGas", "driver": "erc20", "network": "polygon", "neededGasEst": "0.1" }),
+                Kind::InsufficientGas,
+                Some("0.1"),
+            ),
+            (
+                json!({ "kind": "InsufficientToken", "driver": "erc20", "network": "polygon", "neededTokenEst": "7" }),
+                Kind::InsufficientToken,
+                Some("7"),
+            ),
+            (
+                json!({ "kind": "InvalidChainId", "driver": "erc20", "chainId": 4 }),
+                Kind::InvalidChainId,
+                None,
+            ),
+            (
+                json!({ "kind": "CantSign", "driver": "erc20", "network": "polygon", "address": "0x1" }),
+                Kind::CantSign,
+                None,
+            ),
+            (
+                json!({ "kind": "TxStuck", "driver": "erc20", "network": "polygon" }),
+                Kind::TxStuck,
+                None,
+            ),
+            (
+                json!({ "kind": "RpcError", "driver": "erc20", "network": "polygon" }),
+                Kind::RpcError,
+                None,
+            ),
+            (
+                json!({ "kind": "NewerThanThis", "driver": "erc20", "more": [] }),
+                Kind::Unknown,
+                None,
+            ),
+        ] {
+            let read: PaymentProblem = serde_json::from_value(told).unwrap();
+            assert_eq!((read.kind, read.driver.raw()), (kind, "erc20"));
+            assert_eq!(
+                read.needed.as_ref().map(|needed| needed.raw()),
+                needed,
+                "{kind:?}"
+            );
+        }
     }
 }
