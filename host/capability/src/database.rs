@@ -19,7 +19,8 @@ use crate::{Home, StateError};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Each entry brings the schema from its index to the next version. Entries are never changed, only added.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE consent (
         request TEXT PRIMARY KEY NOT NULL,
         component TEXT NOT NULL,
@@ -45,7 +46,24 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT;
     CREATE INDEX reservation_of_run ON reservation (run);
     CREATE INDEX reservation_by_end ON reservation (closed_at);
-"];
+",
+    "
+    CREATE TABLE session (
+        id TEXT PRIMARY KEY NOT NULL,
+        run TEXT NOT NULL REFERENCES run (id),
+        opened_at INTEGER NOT NULL,
+        UNIQUE (id, run)
+    ) STRICT;
+    CREATE TABLE session_change (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        session TEXT NOT NULL,
+        run TEXT NOT NULL,
+        change TEXT NOT NULL,
+        FOREIGN KEY (session, run) REFERENCES session (id, run) ON DELETE CASCADE
+    ) STRICT;
+    CREATE INDEX change_of_session ON session_change (session, run);
+",
+];
 
 /// A connection to the database.
 #[derive(Debug)]
@@ -241,6 +259,31 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_any_earlier_version_is_brought_up_to_date() {
+        for version in 0..MIGRATIONS.len() {
+            let (_dir, home) = home();
+            let connection = Connection::open(home.database()).unwrap();
+            for migration in &MIGRATIONS[..version] {
+                connection.execute_batch(migration).unwrap();
+            }
+            connection
+                .pragma_update(None, "user_version", version as i64)
+                .unwrap();
+            drop(connection);
+            let database = Database::open(&home).unwrap();
+            assert!(database.is_current().unwrap());
+            let tables = |connection: &Connection| {
+                connection.query_row(
+                    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('run', 'session')",
+                    [],
+                    |row| row.get::<_, i64>(0),
+                )
+            };
+            assert_eq!(database.read("look", tables).unwrap(), 2);
+        }
+    }
+
+    #[test]
     fn a_newer_database_is_left_alone() {
         let (_dir, home) = home();
         let database = Database::open(&home).unwrap();
@@ -255,7 +298,7 @@ mod tests {
                 error,
                 StateError::Newer {
                     found: 99,
-                    known: 1,
+                    known: 2,
                     ..
                 }
             ),

@@ -127,6 +127,12 @@ impl Home {
         self.state.join("registries.lock")
     }
 
+    /// The file that whoever cleans up holds locked.
+    #[must_use]
+    pub fn cleanup_lock(&self) -> PathBuf {
+        self.state.join("cleanup.lock")
+    }
+
     /// The file with the login at a FairOS-dfs server that is kept between commands.
     #[must_use]
     pub fn fairos_login(&self) -> PathBuf {

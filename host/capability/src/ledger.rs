@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::database::{Database, column, timestamp};
@@ -166,6 +166,24 @@ pub struct RunMoney {
     pub reserved: Amount,
 }
 
+impl RunMoney {
+    fn read(connection: &Connection, run: RunId, opened_at: Timestamp) -> rusqlite::Result<Self> {
+        let entries = connection
+            .prepare_cached(&format!("{SELECT} WHERE run = ?1"))?
+            .query_map([run.as_str()], Entry::read)?
+            .collect::<Result<Vec<_>, _>>()?;
+        let reserved = entries
+            .iter()
+            .map(|entry| entry.taken().saturating_sub(entry.spent));
+        Ok(Self {
+            run,
+            opened_at,
+            spent: sum(entries.iter().map(|entry| entry.spent)),
+            reserved: sum(reserved),
+        })
+    }
+}
+
 impl Ledger {
     /// Opens the ledger.
     ///
@@ -234,6 +252,43 @@ impl Ledger {
         Ok(dead)
     }
 
+    /// What dead runs have reserved that nobody released yet, oldest first. Only looks.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub fn dead_runs(&self) -> Result<Vec<RunMoney>, StateError> {
+        self.books
+            .database()
+            .read("look for dead runs", |connection| {
+                let dead = self.books.dead_runs(connection)?;
+                let mut opened = connection.prepare("SELECT opened_at FROM run WHERE id = ?1")?;
+                let money = dead.into_iter().map(|run| {
+                    let opened_at = opened.query_row([run.as_str()], |row| timestamp(row, 0))?;
+                    RunMoney::read(connection, run, opened_at)
+                });
+                let mut money = money.collect::<Result<Vec<_>, _>>()?;
+                money.sort_by_key(|money| money.opened_at);
+                Ok(money)
+            })
+    }
+
+    /// Writes down what came to be paid for a run after it was over, which every later run's ceilings count.
+    ///
+    /// # Errors
+    /// When the run never had an account, or the database cannot be used.
+    pub fn add_cost(&self, run: &RunId, cost: Amount, purpose: &str) -> Result<(), StateError> {
+        let purpose: String = purpose.chars().take(PURPOSE_MAX).collect();
+        self.books
+            .database()
+            .write("write down a late cost", |transaction| {
+                transaction.execute(
+                    "INSERT INTO reservation (run, purpose, amount, spent, opened_at, closed_at) VALUES (?1, ?2, ?3, ?3, ?4, ?4)",
+                    params![run.as_str(), purpose, cost.to_string(), now()],
+                )
+            })
+            .map(drop)
+    }
+
     /// Each run's money, newest first, at most `most` runs.
     ///
     /// # Errors
@@ -242,30 +297,18 @@ impl Ledger {
         self.books
             .database()
             .read("list the runs' money", |connection| {
-                let mut runs = connection
+                let runs = connection
                     .prepare(
                         "SELECT id, opened_at FROM run ORDER BY opened_at DESC, id DESC LIMIT ?1",
                     )?
                     .query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-                        Ok(RunMoney {
-                            run: column(row, 0)?,
-                            opened_at: timestamp(row, 1)?,
-                            spent: Amount::ZERO,
-                            reserved: Amount::ZERO,
-                        })
+                        Ok((column(row, 0)?, timestamp(row, 1)?))
                     })?
                     .collect::<Result<Vec<_>, _>>()?;
-                let mut of_run = connection.prepare(&format!("{SELECT} WHERE run = ?1"))?;
-                for money in &mut runs {
-                    let entries = of_run
-                        .query_map([money.run.as_str()], Entry::read)?
-                        .collect::<Result<Vec<_>, _>>()?;
-                    money.spent = sum(entries.iter().map(|entry| entry.spent));
-                    money.reserved = sum(entries
-                        .iter()
-                        .map(|entry| entry.taken().saturating_sub(entry.spent)));
-                }
-                Ok(runs)
+                let money = runs
+                    .into_iter()
+                    .map(|(run, opened_at)| RunMoney::read(connection, run, opened_at));
+                money.collect()
             })
     }
 }
@@ -546,23 +589,26 @@ impl Books {
     }
 
     fn lock_file(&self, run: &RunId) -> PathBuf {
-        self.runs.join(format!("{run}.lock"))
+        lock_file(&self.runs, run)
     }
 
     /// Ends every run that is open and whose lock nobody holds.
     fn settle_dead_runs(&self, transaction: &Transaction<'_>) -> rusqlite::Result<Vec<RunId>> {
-        let open = transaction
-            .prepare("SELECT id FROM run WHERE closed_at IS NULL")?
-            .query_map([], |row| column::<RunId>(row, 0))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let dead: Vec<RunId> = open
-            .into_iter()
-            .filter(|run| is_dead(&self.lock_file(run)))
-            .collect();
+        let dead = self.dead_runs(transaction)?;
         for run in &dead {
             end_run(transaction, run.as_str())?;
         }
         Ok(dead)
+    }
+
+    /// Every run that is open and whose lock nobody holds.
+    fn dead_runs(&self, connection: &Connection) -> rusqlite::Result<Vec<RunId>> {
+        let open = connection
+            .prepare("SELECT id FROM run WHERE closed_at IS NULL")?
+            .query_map([], |row| column::<RunId>(row, 0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let dead = open.into_iter();
+        Ok(dead.filter(|run| is_dead(&self.lock_file(run))).collect())
     }
 
     /// Best effort: a lock file that stays is of no harm.
@@ -573,8 +619,13 @@ impl Books {
     }
 }
 
+/// The file that a run holds locked while it lives.
+pub(crate) fn lock_file(runs: &Path, run: &RunId) -> PathBuf {
+    runs.join(format!("{run}.lock"))
+}
+
 /// Whether nobody holds the lock. What cannot be decided counts as alive: money is rather kept than given out twice.
-fn is_dead(path: &Path) -> bool {
+pub(crate) fn is_dead(path: &Path) -> bool {
     match File::open(path) {
         Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -649,7 +700,7 @@ fn sum(amounts: impl Iterator<Item = Amount>) -> Amount {
     Amount::checked_sum(amounts).unwrap_or(Amount::MAX)
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
@@ -859,6 +910,51 @@ mod tests {
             reservation.commit(glm("1")),
             Err(CommitError::Released { .. })
         ));
+    }
+
+    #[test]
+    fn what_dead_runs_hold_is_seen_before_it_is_released() {
+        let (_dir, _home, ledger) = ledger();
+        let [dead, alive] = [
+            open(&ledger, ceilings("5", "9", "9")),
+            open(&ledger, ceilings("5", "9", "9")),
+        ];
+        let held = [
+            dead.reserve(glm("3"), "").unwrap(),
+            alive.reserve(glm("2"), "").unwrap(),
+        ];
+        held[0].commit(glm("1")).unwrap();
+        assert_eq!(ledger.dead_runs().unwrap(), []);
+        flock(&dead.run._lock, FlockOperation::Unlock).unwrap();
+        for _ in 0..2 {
+            let found = ledger.dead_runs().unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!(
+                (&found[0].run, found[0].spent, found[0].reserved),
+                (dead.run(), glm("1"), glm("2"))
+            );
+        }
+        assert_eq!(ledger.settle_dead_runs().unwrap(), [dead.run().clone()]);
+        assert_eq!(ledger.dead_runs().unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_paid_after_a_run_counts_against_the_ceilings_of_later_ones() {
+        let (_dir, _home, ledger) = ledger();
+        let over = open(&ledger, ceilings("5", "5", "5"));
+        let run = over.run().clone();
+        drop(over);
+        ledger.add_cost(&run, glm("1.5"), "cleanup").unwrap();
+        let next = open(&ledger, ceilings("5", "5", "5"));
+        assert_eq!(next.available().unwrap(), glm("3.5"));
+        let of_run = ledger.runs(2).unwrap();
+        let of_run = of_run.iter().find(|money| money.run == run).unwrap();
+        assert_eq!((of_run.spent, of_run.reserved), (glm("1.5"), Amount::ZERO));
+        assert!(
+            ledger
+                .add_cost(&RunId::generate().unwrap(), glm("1"), "")
+                .is_err()
+        );
     }
 
     #[test]

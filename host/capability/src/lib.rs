@@ -31,6 +31,7 @@ pub mod consent;
 mod database;
 pub mod error;
 pub mod home;
+pub mod journal;
 pub mod ledger;
 
 pub use amount::Amount;
@@ -42,6 +43,7 @@ pub use digest::Digest;
 pub use error::StateError;
 pub use grants::{Grants, Narrowing};
 pub use home::Home;
+pub use journal::Journal;
 pub use ledger::{Ledger, Reservation};
 pub use limits::Limits;
 pub use policy::Policy;
