@@ -90,6 +90,15 @@ pub enum Error {
     /// The settings of the networks are wrong.
     #[error(transparent)]
     Settings(#[from] crate::settings::SettingsError),
+    /// The network that was chosen cannot be used.
+    #[error(transparent)]
+    Network(#[from] sovr_golem::network::NetworkError),
+    /// The Golem daemon does not do what was asked.
+    #[error(transparent)]
+    Daemon(#[from] sovr_golem::yagna::DaemonError),
+    /// Somebody else is cleaning up.
+    #[error("another `sovr-host cleanup` is at it; wait until it has ended")]
+    CleaningUp,
     /// The embedded storage cannot be used.
     #[error(transparent)]
     Dfs(#[from] sovr_dfs::Error),
@@ -200,6 +209,9 @@ impl Error {
             Error::Policy(_)
             | Error::Cache(_)
             | Error::Settings(_)
+            | Error::Network(_)
+            | Error::Daemon(_)
+            | Error::CleaningUp
             | Error::Dfs(_)
             | Error::State(_)
             | Error::Audit { .. }

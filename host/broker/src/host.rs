@@ -32,6 +32,7 @@ use crate::imports;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::run;
+use crate::settings::networks::{NetworkKind, Networks};
 use crate::settings::storage::{Storage, StorageKind};
 
 /// One invocation's view of the machine: state directories and the user's policy.
@@ -40,6 +41,7 @@ pub struct Host {
     policy: Policy,
     code: OnceLock<Arc<code::Cache>>,
     kind: Option<StorageKind>,
+    network: Option<NetworkKind>,
     holder: Arc<dyn Holder>,
     storage: OnceCell<Arc<dyn Dfs>>,
 }
@@ -64,6 +66,7 @@ impl Host {
             policy,
             code: OnceLock::new(),
             kind: None,
+            network: None,
             holder: Arc::new(Nobody),
             storage: OnceCell::new(),
         })
@@ -77,6 +80,12 @@ impl Host {
             holder,
             ..self
         }
+    }
+
+    /// With the kind of network that the command line names.
+    #[must_use]
+    pub fn with_network(self, network: Option<NetworkKind>) -> Self {
+        Self { network, ..self }
     }
 
     /// Where the state is.
@@ -100,6 +109,16 @@ impl Host {
         let key = self.home.secret_key()?;
         let cache = code::Cache::open(&self.home.code(), *key.expose()).map_err(Error::Cache)?;
         Ok(self.code.get_or_init(|| Arc::new(cache)))
+    }
+
+    /// What runs work on, as the command line, the environment and `networks.toml` say.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn networks(&self) -> Result<Networks, Error> {
+        let variable = |name: &str| std::env::var_os(name);
+        let (path, scratch) = (self.home.networks(), self.home.work());
+        Ok(Networks::load(&path, self.network, scratch, variable)?)
     }
 
     /// Where the user's storage is, as the command line, the environment and `storage.toml` say.

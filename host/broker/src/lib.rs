@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`host`] | the steps from a directory to a finished run, each callable alone |
 //! | [`account`] | the user's account at a storage server |
+//! | [`cleanup`] | ending what runs left that ended without a word |
 //! | [`consent`] | how the user is asked; the default says no |
 //! | [`event`], [`report`], [`error`] | what happens during a run, how it ended, why it did not begin |
 //! | [`interrupt`] | Ctrl-C, as the run sees it |
@@ -13,10 +14,12 @@
 //! | `gate` | the one choke point: check, audit line, permit |
 //! | `serve` | the conversation with a runner |
 //! | `calls` | one file per interface: what a permitted call does |
+//! | `journal` | what a run opens at a Golem daemon, written down |
 //! | `convert` | between the contract's words and the domain's types |
 
 pub mod account;
 mod calls;
+pub mod cleanup;
 pub mod consent;
 mod convert;
 pub mod error;
@@ -26,6 +29,7 @@ mod gate;
 pub mod host;
 mod imports;
 pub mod interrupt;
+mod journal;
 mod provide;
 pub mod report;
 mod run;

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use sovr_capability::ledger::{Account, Ceilings};
 use sovr_capability::{Amount, Grants, Ledger, Policy, RunId, Size, audit};
 use sovr_dfs::Dfs;
+use sovr_golem::Network;
 use sovr_golem::local::LocalNetwork;
+use sovr_golem::yagna::YagnaNetwork;
 use sovr_pod::{Area, GuestPath, Quota, Tree};
 use sovr_runtime::bindings::pod::Identity;
 use sovr_runtime::run::{End, Ended, RunRequest};
@@ -24,11 +26,12 @@ use crate::files::Files;
 use crate::gate::Gate;
 use crate::host::{Examined, Host, Prepared};
 use crate::interrupt::Interrupt;
+use crate::journal::RunJournal;
 use crate::report::{Ending, OutputFile, Report};
 use crate::run_log::RunLog;
 use crate::serve::{self, Served};
 use crate::settings;
-use crate::settings::storage::PASSWORD;
+use crate::settings::networks::{NetworkKind, Networks};
 use crate::tally::Tally;
 
 pub(crate) async fn run(
@@ -214,7 +217,9 @@ async fn desk(
         Some(_) => Some(Arc::clone(host.storage().await?)),
         None => None,
     };
-    let networks = settings::local(&home.networks(), home.work())?;
+    let networks = host.networks()?;
+    let public_subnet = networks.public_subnet().to_owned();
+    let network = network(host, networks, id, account.is_some()).await?;
     Ok(Desk {
         gate: Arc::clone(gate),
         files: Files {
@@ -224,11 +229,31 @@ async fn desk(
             waiting: Arc::new(AtomicUsize::new(0)),
         },
         account,
-        network: Arc::new(LocalNetwork::new(networks, Arc::clone(host.code()?))),
+        network,
+        public_subnet,
         dfs,
         observer: Arc::clone(observer),
         tally: Arc::new(Mutex::new(Tally::default())),
         objects: Objects::default(),
+    })
+}
+
+/// The network that was chosen. A daemon is asked for nothing unless the run may work there.
+async fn network(
+    host: &Host,
+    networks: Networks,
+    id: &RunId,
+    may_work: bool,
+) -> Result<Arc<dyn Network>, Error> {
+    Ok(match networks.kind {
+        NetworkKind::Yagna if may_work => {
+            let journal = RunJournal::open(host.home(), id.clone())?;
+            let settings = networks.yagna.with_key()?;
+            Arc::new(YagnaNetwork::connect(settings, Arc::new(journal)).await?)
+        }
+        NetworkKind::Local | NetworkKind::Yagna => {
+            Arc::new(LocalNetwork::new(networks.local, Arc::clone(host.code()?)))
+        }
     })
 }
 
@@ -246,9 +271,11 @@ fn account(host: &Host, id: &RunId, budget: Amount) -> Result<Account, Error> {
     Ok(Ledger::open(host.home())?.account(id, ceilings)?)
 }
 
-/// A variable of the environment, but for the one that no pod is to see, whatever was granted.
+/// A variable of the environment, but for those that no pod is to see, whatever was granted.
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|_| name != PASSWORD)
+    std::env::var(name)
+        .ok()
+        .filter(|_| !settings::is_secret(name))
 }
 
 fn request(pod: &Examined, code: std::fs::File, tree: &Tree, grants: &Grants) -> RunRequest {

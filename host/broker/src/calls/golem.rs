@@ -17,6 +17,7 @@ use super::objects::{self, Job, Object, Rented, Workers};
 use super::{Desk, blocking, steps};
 use crate::convert::{self, invalid};
 use crate::gate::{Action, Permit, Refusal, Used};
+use crate::settings::networks::DEFAULT_SUBNET;
 use crate::watch::JobWatch;
 
 /// Tries of a task when the script does not say.
@@ -337,7 +338,10 @@ impl Desk {
             min_cpu_threads: most(action.min_cpu_threads, &terms.forms, |form| {
                 form.min_cpu_threads
             }),
-            subnet: terms.subnet,
+            subnet: match terms.subnet.as_str() {
+                DEFAULT_SUBNET => self.public_subnet.clone(),
+                _ => terms.subnet,
+            },
             capabilities: Vec::new(),
             lifetime: terms.timeout,
             budget: reservation.amount(),

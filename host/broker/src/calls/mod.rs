@@ -30,6 +30,8 @@ pub(crate) struct Desk {
     /// None without a grant on Golem work; the gate lets no job through then.
     pub(crate) account: Option<Arc<Account>>,
     pub(crate) network: Arc<dyn Network>,
+    /// Where a demand goes that is for the subnet `public`.
+    pub(crate) public_subnet: String,
     /// None without a grant on storage; the gate lets no call through then.
     pub(crate) dfs: Option<Arc<dyn Dfs>>,
     pub(crate) observer: Arc<dyn Observer>,

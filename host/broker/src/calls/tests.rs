@@ -84,6 +84,7 @@ fn run(capabilities: Value) -> Run {
             Settings::new(home.work()),
             Arc::new(code),
         )),
+        public_subnet: "public".to_owned(),
         dfs: Some(Arc::new(
             LocalDfs::open(&home.dfs(), &"me".parse().unwrap(), Caps::default()).unwrap(),
         )),
@@ -479,6 +480,16 @@ async fn a_job_that_was_let_go_of_makes_room_for_the_next() {
     assert!(run.desk.let_go(&Note::DropExecutor(executor)).is_none());
     let (next, ()) = tokio::join!(run.desk.serve(Call::OpenExecutor(options())), ending);
     assert!(matches!(next, Ok(Reply::Executor { .. })), "{next:?}");
+}
+
+#[tokio::test]
+async fn the_public_subnet_is_where_the_user_says() {
+    let mut run = run(golem());
+    run.desk.public_subnet = "mine".to_owned();
+    match run.desk.serve(Call::OpenExecutor(options())).await.unwrap() {
+        Reply::Executor { terms, .. } => assert_eq!(terms.subnet, "mine"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A network on which publishing a demand takes some time.

@@ -4,9 +4,6 @@
 //! the password where the name should be. One that others can read is used all the same, with a warning, because the
 //! original's users have theirs lying about like that.
 
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -14,9 +11,10 @@ use sovr_dfs::UserName;
 use sovr_dfs::fairos::Password;
 
 use super::SettingsError;
+use super::private::{self, PrivateFile};
 
 /// Two short texts fit in this.
-const MOST_BYTES: u64 = 64 * 1024;
+const MOST_BYTES: usize = 64 * 1024;
 
 /// What a credentials file holds.
 #[derive(Debug)]
@@ -36,35 +34,12 @@ struct Content {
 impl Credentials {
     /// Reads a file.
     pub(super) fn read(path: &Path) -> Result<Credentials, SettingsError> {
-        let unread = |source| SettingsError::Credentials {
-            path: path.to_owned(),
-            problem: format!("cannot be read: {source}"),
-        };
         let invalid = |problem: String| SettingsError::Credentials {
             path: path.to_owned(),
             problem,
         };
-        // A pipe in its place would be waited for.
-        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(nonblock)
-            .open(path)
-            .map_err(unread)?;
-        let found = file.metadata().map_err(unread)?;
-        if !found.is_file() {
-            return Err(invalid("is not a regular file".to_owned()));
-        }
-        let mut text = Vec::new();
-        file.take(MOST_BYTES + 1)
-            .read_to_end(&mut text)
-            .map_err(unread)?;
-        if text.len() as u64 > MOST_BYTES {
-            return Err(invalid(format!(
-                "has more than {MOST_BYTES} bytes, so it is something else"
-            )));
-        }
-        let content: Content = serde_json::from_slice(&text).map_err(|error| {
+        let file = private::read(path, MOST_BYTES).map_err(invalid)?;
+        let content: Content = serde_json::from_slice(&file.content).map_err(|error| {
             let what = match error.classify() {
                 serde_json::error::Category::Data => "does not have two texts as its fields",
                 _ => "is not JSON",
@@ -87,20 +62,20 @@ impl Credentials {
         Ok(Credentials {
             user,
             password: Password::new(content.password),
-            warning: warning(path, &found),
+            warning: warning(path, &file),
         })
     }
 }
 
-fn warning(path: &Path, found: &std::fs::Metadata) -> Option<String> {
+fn warning(path: &Path, file: &PrivateFile) -> Option<String> {
     let shown = path.display();
-    if found.uid() != rustix::process::geteuid().as_raw() {
+    if file.is_foreign() {
         return Some(format!(
             "the credentials file {shown} belongs to another user, who can read your password; make one of your own, \
              and `chmod 600` it"
         ));
     }
-    (found.mode() & 0o077 != 0).then(|| {
+    file.is_open().then(|| {
         format!(
             "the credentials file {shown} is open to other users of this machine; close it with `chmod 600 {shown}`"
         )

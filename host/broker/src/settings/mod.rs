@@ -1,13 +1,13 @@
-//! The user's settings: which networks runs work on, and which storage holds the user's pods.
+//! The user's settings: which network runs work on, and which storage holds the user's pods.
 //!
 //! A file that is not understood is an error and never taken for an empty one: what the user meant to say is not known.
 
 mod credentials;
-mod networks;
+pub mod networks;
+mod private;
 pub mod storage;
 
-pub use networks::local;
-
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,20 @@ pub enum SettingsError {
         /// The problem, to be read after the file's name. Nothing of its content.
         problem: String,
     },
+    /// The file with the app-key of the Golem daemon cannot be used.
+    #[error("the app-key file {} {problem}", .path.display())]
+    AppKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// The problem, to be read after the file's name. Nothing of its content.
+        problem: String,
+    },
+    /// Nothing holds an app-key of the Golem daemon.
+    #[error(
+        "no app-key for the Golem daemon: set YAGNA_APPKEY, or `app-key-file` in [yagna] of networks.toml; `yagna app-key \
+         list` shows the keys there are, `yagna app-key create sovr-host` makes one"
+    )]
+    NoAppKey,
     /// The login that is kept between commands cannot be used.
     #[error("the saved login {} {problem}: log in again", .path.display())]
     Login {
@@ -89,4 +103,46 @@ fn invalid(path: &Path) -> impl FnOnce(String) -> SettingsError {
         path: path.to_owned(),
         problem,
     }
+}
+
+/// What is wrong with the file, without the line itself: somebody may have written a password there.
+fn in_file(text: &str, error: &toml::de::Error) -> String {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map(|before| before.matches('\n').count() + 1);
+    match line {
+        Some(line) => format!("line {line}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
+/// A variable of the environment; an empty one is none.
+fn text(
+    variable: &impl Fn(&str) -> Option<OsString>,
+    name: &'static str,
+) -> Result<Option<String>, SettingsError> {
+    match variable(name).map(OsString::into_string) {
+        Some(Ok(value)) if value.is_empty() => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => Err(SettingsError::Variable {
+            variable: name,
+            problem: "it is not UTF-8".to_owned(),
+        }),
+        None => Ok(None),
+    }
+}
+
+/// Variables that no pod is to see, whatever was granted.
+const SECRETS: [&str; 4] = [
+    storage::PASSWORD,
+    networks::APP_KEY,
+    // What a daemon makes its first key and identity of.
+    "YAGNA_AUTOCONF_APPKEY",
+    "YAGNA_AUTOCONF_ID_SECRET",
+];
+
+/// Whether a variable of the environment is one that no pod is to see, whatever was granted.
+pub(crate) fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name)
 }

@@ -132,8 +132,8 @@ impl Storage {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, SettingsError> {
         let text = super::read(path)?;
-        let file: File =
-            toml::from_str(&text).map_err(|error| super::invalid(path)(in_file(&text, &error)))?;
+        let file: File = toml::from_str(&text)
+            .map_err(|error| super::invalid(path)(super::in_file(&text, &error)))?;
         let source = Source {
             path,
             variable: &variable,
@@ -158,18 +158,6 @@ impl Storage {
     }
 }
 
-/// What is wrong with the file, without the line itself: somebody may have written a password there.
-fn in_file(text: &str, error: &toml::de::Error) -> String {
-    let line = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .map(|before| before.matches('\n').count() + 1);
-    match line {
-        Some(line) => format!("line {line}: {}", error.message()),
-        None => error.message().to_owned(),
-    }
-}
-
 /// Where settings come from.
 struct Source<'a, V> {
     path: &'a Path,
@@ -182,15 +170,7 @@ impl<V: Fn(&str) -> Option<OsString>> Source<'_, V> {
     }
 
     fn text(&self, name: &'static str) -> Result<Option<String>, SettingsError> {
-        match (self.variable)(name).map(OsString::into_string) {
-            Some(Ok(value)) if value.is_empty() => Ok(None),
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(SettingsError::Variable {
-                variable: name,
-                problem: "it is not UTF-8".to_owned(),
-            }),
-            None => Ok(None),
-        }
+        super::text(self.variable, name)
     }
 
     fn kind(&self) -> Result<Option<StorageKind>, SettingsError> {
