@@ -107,7 +107,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// The variables that the program heeds.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 15] = [
     (
         "SOVR_HOME",
         "Keeps all state in this directory instead of the XDG places",
@@ -137,8 +137,32 @@ const ENVIRONMENT: [(&str, &str); 9] = [
         "Your password there; no pod gets to see it",
     ),
     (
+        "SOVR_NETWORK",
+        "local or yagna, instead of `kind` in networks.toml",
+    ),
+    (
+        "YAGNA_APPKEY",
+        "The key of the Golem daemon; no pod gets to see it",
+    ),
+    (
         "YAGNA_API_URL",
-        "Where `doctor` looks for yagna [default: http://127.0.0.1:7465]",
+        "Where the daemon is [default: http://127.0.0.1:7465]",
+    ),
+    (
+        "YAGNA_SUBNET",
+        "Where on Golem work is done [default: public]",
+    ),
+    (
+        "YAGNA_PAYMENT_DRIVER",
+        "How providers are paid [default: erc20]",
+    ),
+    (
+        "YAGNA_PAYMENT_NETWORK",
+        "With whose money [default: holesky]",
+    ),
+    (
+        "GOLEM_REGISTRY_URL",
+        "Where images of virtual machines are looked up",
     ),
     ("NO_COLOR", "No colours, unless --color says otherwise"),
 ];

@@ -474,10 +474,17 @@ fn fifo_that_appears_later() {
 
 fn environment() {
     let mut capabilities = limits(json!({}));
-    // The user's password is not given even where the user's policy would allow it.
-    capabilities["env"] = json!(["LANG", "SOVR_FAIROS_PASSWORD"]);
+    // The user's secrets are not given even where the user's policy would allow it.
+    let secrets = [
+        "SOVR_FAIROS_PASSWORD",
+        "YAGNA_APPKEY",
+        "YAGNA_AUTOCONF_APPKEY",
+        "YAGNA_AUTOCONF_ID_SECRET",
+    ];
+    let asked = [&["LANG"], &secrets[..]].concat();
+    capabilities["env"] = json!(asked);
     let guest = Pod::from_guest("environment", capabilities);
-    let pod = with_arguments(guest, "LANG SOVR_FAIROS_PASSWORD");
+    let pod = with_arguments(guest, &asked.join(" "));
     let home = Home::new().with("policy.toml", "env = ['*']");
     let path = pod.path();
     let mut command = home.command(["run", path.to_str().unwrap(), "--yes", "--json"]);
@@ -485,7 +492,7 @@ fn environment() {
         .env("LANG", "de_AT.UTF-8")
         .env("LC_ALL", "C")
         .env("AWS_SECRET_ACCESS_KEY", "hunter2")
-        .env("SOVR_FAIROS_PASSWORD", "hunter2");
+        .envs(secrets.map(|name| (name, "hunter2")));
     let ended = sovr_e2e::Running::start(command).wait().expect(exit::OK);
     let output = ended.script_output();
     assert_eq!(output, "looking\ngranted: LANG=de_AT.UTF-8\n", "{ended}");

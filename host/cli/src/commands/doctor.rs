@@ -4,12 +4,12 @@ use std::path::Path;
 use std::thread;
 
 use serde::Serialize;
-use sovr_broker::settings;
+use sovr_broker::settings::networks::{NetworkKind, Networks};
 use sovr_broker::settings::storage::{Local, Storage, StorageKind};
 use sovr_capability::{Home, Policy};
 use sovr_sandbox::{Strength, Wall};
 
-use super::fairos;
+use super::{NetworkArgs, fairos, golem};
 use crate::account::shown;
 use crate::daemons::{self, Status};
 use crate::exit::Exit;
@@ -18,19 +18,15 @@ use crate::output::{BAD, CARE, FAINT, GOOD, Output, STRONG};
 /// Show what this machine offers: walls, state, daemons
 ///
 /// Nothing is written. Exits with 5 if a wall of the sandbox is missing or the state cannot be used; daemons are
-/// needed for real networks only, so their absence is no fault. If your storage is on a FairOS-dfs server, it and your
-/// account there must be usable too.
+/// needed for real networks only, so their absence is no fault. If your storage is on a FairOS-dfs server, or your runs
+/// work on Golem, the server, the daemon and your accounts there must be usable too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the yagna daemon would be
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "YAGNA_API_URL",
-        hide_env = true,
-        default_value = "http://127.0.0.1:7465"
-    )]
-    yagna: String,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Where the yagna daemon would be, if nothing holds an app-key [default: as networks.toml says]
+    #[arg(long, value_name = "URL")]
+    yagna: Option<String>,
     /// Where the FairOS-dfs server would be, if your storage is no other
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     fairos: String,
@@ -72,7 +68,11 @@ pub(crate) fn doctor(
     output: Output,
 ) -> anyhow::Result<Exit> {
     let walls: Vec<Item> = sovr_sandbox::walls().into_iter().map(wall).collect();
-    let (mut state, storage) = state(dfs);
+    let Settings {
+        items: mut state,
+        storage,
+        networks,
+    } = settings(dfs, args.network.network);
     let fairos = match storage {
         Some(Storage::Fairos(fairos)) => {
             let (server, account) = fairos::look(fairos)?;
@@ -81,8 +81,29 @@ pub(crate) fn doctor(
         }
         _ => None,
     };
+    let door = args.yagna.clone().or_else(|| {
+        let networks = networks.as_ref()?;
+        Some(shown(networks.yagna.api.as_str()))
+    });
+    let yagna = match networks {
+        Some(networks) if golem::is_meant(&networks) => {
+            let (server, account) = golem::items(&networks)?;
+            state.extend(account);
+            Some(server)
+        }
+        _ => None,
+    };
     let daemons = thread::scope(|scope| {
-        let yagna = scope.spawn(|| daemons::yagna(&args.yagna));
+        let yagna = yagna.map(Ok).unwrap_or_else(|| {
+            Err(scope.spawn(|| match door {
+                Some(door) => daemon("yagna", &door, golem::NEEDED_FOR, daemons::yagna(&door)),
+                None => item(
+                    "yagna",
+                    State::Partial,
+                    "not looked for, as the settings of the networks are not valid",
+                ),
+            }))
+        });
         let fairos = fairos.unwrap_or_else(|| {
             daemon(
                 "FairOS-dfs",
@@ -91,18 +112,11 @@ pub(crate) fn doctor(
                 daemons::fairos(&args.fairos),
             )
         });
-        let status = yagna.join().unwrap_or(Status::Unclear {
-            reason: "looking for it failed".to_owned(),
+        let yagna = yagna.unwrap_or_else(|knocking| {
+            let failed = |_| item("yagna", State::Partial, "looking for it failed");
+            knocking.join().unwrap_or_else(failed)
         });
-        vec![
-            daemon(
-                "yagna",
-                &args.yagna,
-                "work on the real Golem network",
-                status,
-            ),
-            fairos,
-        ]
+        vec![yagna, fairos]
     });
     let healthy = walls
         .iter()
@@ -139,10 +153,25 @@ fn wall(wall: Wall) -> Item {
     }
 }
 
-fn state(dfs: Option<StorageKind>) -> (Vec<Item>, Option<Storage>) {
+/// What the state of the program is, and what the settings say.
+struct Settings {
+    items: Vec<Item>,
+    /// If they can be used.
+    storage: Option<Storage>,
+    /// If they can be used.
+    networks: Option<Networks>,
+}
+
+fn settings(dfs: Option<StorageKind>, network: Option<NetworkKind>) -> Settings {
     let home = match Home::from_environment() {
         Ok(home) => home,
-        Err(error) => return (vec![item("home", State::Missing, error)], None),
+        Err(error) => {
+            return Settings {
+                items: vec![item("home", State::Missing, error)],
+                storage: None,
+                networks: None,
+            };
+        }
     };
     let directories = home.directories();
     let mut items: Vec<Item> = directories.map(|(name, path)| directory(name, path)).into();
@@ -153,9 +182,17 @@ fn state(dfs: Option<StorageKind>) -> (Vec<Item>, Option<Storage>) {
         items.push(item("safety", State::Missing, error));
     }
     items.push(file("policy", &home.policy(), Policy::load(&home.policy())));
-    let networks = settings::local(&home.networks(), home.work());
-    items.push(file("networks", &home.networks(), networks));
     let variable = |name: &str| std::env::var_os(name);
+    let networks = Networks::load(&home.networks(), network, home.work(), variable);
+    let mut read = file("networks", &home.networks(), networks.as_ref());
+    if let Ok(Networks {
+        kind: NetworkKind::Yagna,
+        ..
+    }) = networks
+    {
+        read.found.push_str("\nruns work on Golem");
+    }
+    items.push(read);
     let storage = Storage::load(&home.storage(), dfs, home.dfs(), variable);
     items.push(match &storage {
         Ok(Storage::Local(Local { user, directory })) => item(
@@ -170,7 +207,11 @@ fn state(dfs: Option<StorageKind>) -> (Vec<Item>, Option<Storage>) {
         ),
         Err(error) => item("storage", State::Missing, error),
     });
-    (items, storage.ok())
+    Settings {
+        items,
+        storage: storage.ok(),
+        networks: networks.ok(),
+    }
 }
 
 /// A file that need not exist, and what came of reading it.

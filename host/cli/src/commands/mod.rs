@@ -3,12 +3,14 @@
 mod account;
 mod audit;
 mod check;
+mod cleanup;
 mod completions;
 mod consent;
 mod delete;
 mod doctor;
 mod fairos;
 mod fork;
+mod golem;
 mod import;
 mod init;
 mod inspect;
@@ -31,6 +33,8 @@ mod whoami;
 use std::future::Future;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sovr_broker::settings::networks::NetworkKind;
 use sovr_broker::settings::storage::StorageKind;
 use tokio::runtime::{Builder, Runtime};
 
@@ -57,6 +61,8 @@ pub(crate) enum Command {
     Login(login::Args),
     Logout(logout::Args),
     Whoami(whoami::Args),
+    Golem(golem::Args),
+    Cleanup(cleanup::Args),
     Provide(provide::Args),
     Doctor(doctor::Args),
     Consent(consent::Args),
@@ -85,6 +91,8 @@ impl Command {
             Command::Login(args) => login::login(&args, dfs, output),
             Command::Logout(args) => logout::logout(&args, dfs, output),
             Command::Whoami(args) => whoami::whoami(&args, dfs, output),
+            Command::Golem(args) => golem::golem(&args, output),
+            Command::Cleanup(args) => cleanup::cleanup(&args, output),
             Command::Provide(args) => provide::provide(&args, output),
             Command::Doctor(args) => doctor::doctor(&args, dfs, output),
             Command::Consent(args) => consent::consent(&args, output),
@@ -100,6 +108,23 @@ struct PodArgs {
     /// Directory of the pod or task, or its recipe.json
     #[arg(value_name = "POD", value_hint = clap::ValueHint::AnyPath)]
     pod: PathBuf,
+}
+
+/// Which network a command is about.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct NetworkArgs {
+    /// Where the work is done: on this machine, or on Golem through a yagna daemon
+    #[arg(long, value_name = "KIND", value_parser = network_kind())]
+    network: Option<NetworkKind>,
+}
+
+fn network_kind() -> impl TypedValueParser<Value = NetworkKind> {
+    let words = NetworkKind::ALL.map(|(word, _)| word);
+    PossibleValuesParser::new(words).map(|given| {
+        let mut kinds = NetworkKind::ALL.into_iter();
+        let kind = kinds.find(|(word, _)| *word == given);
+        kind.map(|(_, kind)| kind).unwrap_or_default()
+    })
 }
 
 /// Runs the asynchronous part of a command to its end. What is left running in the background is not waited for.

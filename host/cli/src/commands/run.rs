@@ -10,7 +10,7 @@ use sovr_broker::{Answer, Ask, Consent, Ending, Host, Question, Report, interrup
 use sovr_capability::Digest;
 use sovr_pod::Document;
 
-use super::{block_on, storage};
+use super::{NetworkArgs, block_on, storage};
 use crate::consent_prompt::ConsentPrompt;
 use crate::exit::Exit;
 use crate::failure::Usage;
@@ -40,6 +40,8 @@ pub(crate) struct Args {
     /// Agree to exactly the request with this digest, as `inspect` shows it; for a task, once for each pod
     #[arg(long, value_name = "DIGEST")]
     allow: Vec<Digest>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Of a task: run the pods after one that failed as well
     #[arg(long)]
     keep_going: bool,
@@ -76,7 +78,7 @@ pub(crate) fn run(args: Args, dfs: Option<StorageKind>, output: Output) -> anyho
         (false, false) => Consent::Exactly(args.allow.clone()),
         (false, true) => Consent::Ask,
     };
-    let host = storage::host(dfs, output)?;
+    let host = storage::host(dfs, output)?.with_network(args.network.network);
     let (_, document) = Document::load(&args.pod).map_err(sovr_broker::Error::from)?;
     match document {
         Document::Pod(_) => run_pod(&args, &host, consent, output),

@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["init"],
     &["check"],
@@ -22,6 +22,9 @@ const COMMANDS: [&[&str]; 29] = [
     &["login"],
     &["logout"],
     &["whoami"],
+    &["golem"],
+    &["golem", "status"],
+    &["cleanup"],
     &["provide"],
     &["doctor"],
     &["consent"],

@@ -2,7 +2,9 @@
 
 mod account;
 mod arguments;
+mod cleanup;
 mod consent;
+mod golem;
 mod help;
 mod hostile;
 mod init;
