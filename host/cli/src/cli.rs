@@ -156,10 +156,7 @@ const ENVIRONMENT: [(&str, &str); 15] = [
         "YAGNA_PAYMENT_DRIVER",
         "How providers are paid [default: erc20]",
     ),
-    (
-        "YAGNA_PAYMENT_NETWORK",
-        "With whose money [default: holesky]",
-    ),
+    ("YAGNA_PAYMENT_NETWORK", "On which chain [default: holesky]"),
     (
         "GOLEM_REGISTRY_URL",
         "Where images of virtual machines are looked up",

@@ -56,6 +56,9 @@ struct Session {
     demands: usize,
     agreements: usize,
     activities: usize,
+    /// Whether it was tried to end it.
+    #[serde(skip)]
+    attempted: bool,
     closed: bool,
     released: Option<Amount>,
     bills: Vec<Bill>,
@@ -152,6 +155,7 @@ impl Session {
             demands: open.map_or(0, |open| open.demands.len()),
             agreements: open.map_or(0, |open| open.agreements.len()),
             activities: open.map_or(0, |open| open.activities.len()),
+            attempted: false,
             closed: false,
             released: None,
             bills: Vec::new(),
@@ -167,6 +171,7 @@ impl Session {
             accepted: settled.accepted,
         });
         Session {
+            attempted: true,
             closed: cleaned.is_closed,
             released: cleaned.report.released,
             bills: bills.collect(),
@@ -280,7 +285,10 @@ fn rendered(session: &Session, output: Output) -> String {
         };
         text.push_str(&format!("  {words}\n"));
     }
-    for problem in &session.problems {
+    let unknown = "what was left of it is not known; run this again".to_owned();
+    let unexplained =
+        (session.attempted && !session.closed && session.problems.is_empty()).then_some(&unknown);
+    for problem in session.problems.iter().chain(unexplained) {
         let mark = output.stdout.paint(CARE, "still open");
         let safe = sovr_capability::Untrusted::from(problem.as_str()).escaped_within(2048);
         // Broken as if the mark had no colours, which have no width.

@@ -33,6 +33,18 @@ impl<'n> User<'n> {
         self.home.path()
     }
 
+    /// The program, about to be started, with nothing of the tester's own environment.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sovr-host"));
+        command
+            .args(words)
+            .env_clear()
+            .env("SOVR_HOME", self.home())
+            .env("YAGNA_API_URL", self.node.api_url())
+            .env("YAGNA_APPKEY", self.node.app_key());
+        command
+    }
+
     pub(crate) fn run(&self, words: &[&str]) -> Given {
         self.run_with(words, &[])
     }
@@ -42,12 +54,8 @@ impl<'n> User<'n> {
             status,
             stdout,
             stderr,
-        } = Command::new(env!("CARGO_BIN_EXE_sovr-host"))
-            .args(words)
-            .env_clear()
-            .env("SOVR_HOME", self.home())
-            .env("YAGNA_API_URL", self.node.api_url())
-            .env("YAGNA_APPKEY", self.node.app_key())
+        } = self
+            .command(words)
             .envs(variables.iter().copied())
             .output()
             .unwrap();

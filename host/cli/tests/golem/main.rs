@@ -2,6 +2,7 @@
 
 mod daemon;
 mod left_open;
+mod run;
 
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() -> ExitCode {
     // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    let tests: [(&str, fn()); 3] = [
+    let tests: [(&str, fn()); 5] = [
         (
             "status_tells_how_things_stand",
             daemon::status_tells_how_things_stand,
@@ -22,6 +23,14 @@ fn main() -> ExitCode {
         (
             "what_belongs_to_another_identity_is_not_touched",
             left_open::what_belongs_to_another_identity_is_not_touched,
+        ),
+        (
+            "a_pod_runs_on_golem_and_its_provider_is_paid",
+            run::a_pod_runs_on_golem_and_its_provider_is_paid,
+        ),
+        (
+            "what_a_killed_run_has_open_is_ended",
+            run::what_a_killed_run_has_open_is_ended,
         ),
     ];
     let tests = tests.into_iter().map(|(name, run)| {

@@ -5,6 +5,7 @@
 //! | Program | What it does |
 //! |---|---|
 //! | `echo WORDS…` | prints the words |
+//! | `date` | prints a date, always the same |
 //! | `cat FILE` | prints a file of the container |
 //! | `fail CODE WORDS…` | prints the words to standard error and ends with that code |
 //! | `wait` | goes on until the activity ends |
@@ -267,6 +268,10 @@ impl ExeUnit {
         match (name, arguments.as_slice()) {
             ("echo", words) => Done {
                 stdout: kept("stdout", words.join(" ") + "\n"),
+                ..Done::default()
+            },
+            ("date", []) => Done {
+                stdout: kept("stdout", "Sat Nov 21 07:15:29 UTC 2026\n".to_owned()),
                 ..Done::default()
             },
             ("cat", [path]) => match inner.files.get(path) {

@@ -1,0 +1,162 @@
+//! `run --network yagna`, with the scripted provider at the other end.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use sovr_capability::{Home, Journal};
+use sovr_test_golem::{Fault, Network, Provider, Terms};
+use sovr_test_support::http::{Listener, Response};
+
+use crate::daemon::User;
+
+const SUBNET: &str = "test";
+
+/// A network with a provider, somebody with a pod, and where its image is looked up.
+struct Scene {
+    network: Network,
+    provider: Provider,
+    registry: Listener,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let network = Network::start();
+        let provider = Provider::start(network.provider(), Terms::of(SUBNET));
+        let registry = Listener::start(|request| {
+            let hash = request.query.split(['=', '&']).nth(1).unwrap_or_default();
+            let found = json!({ "sha3": hash, "http": "http://127.0.0.1:9/image", "size": 1 });
+            Response {
+                status: 200,
+                content_type: "application/json",
+                body: found.to_string().into_bytes(),
+                cut: None,
+            }
+        });
+        Scene {
+            network,
+            provider,
+            registry: registry.unwrap(),
+        }
+    }
+
+    fn user(&self) -> User<'_> {
+        User::of(self.network.requestor())
+    }
+
+    /// Nothing is open at the daemon.
+    fn assert_empty(&self) {
+        for path in [
+            "/payment-api/v1/allocations",
+            "/market-api/v1/demands",
+            "/market-api/v1/agreements?state=Approved",
+        ] {
+            let open = self.network.requestor().get(path).ok();
+            assert_eq!(open, json!([]), "{path}");
+        }
+    }
+}
+
+/// The template, with nothing but an image for its provider to run: programs of images are what the scripted one has.
+fn hello_world(beneath: &Path) -> PathBuf {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/pods/hello-world");
+    let pod = beneath.join("hello-world");
+    std::fs::create_dir_all(pod.join("script")).unwrap();
+    let script = "script/hello-world.wasm";
+    std::fs::copy(template.join(script), pod.join(script)).unwrap();
+    let recipe = std::fs::read(template.join("recipe.json")).unwrap();
+    let mut recipe: Value = serde_json::from_slice(&recipe).unwrap();
+    let forms = &mut recipe["capabilities"]["golem"]["packages"]["hello"];
+    let is_image = |form: &Value| form.get("vm").is_some();
+    forms.as_array_mut().unwrap().retain(is_image);
+    std::fs::write(pod.join("recipe.json"), recipe.to_string()).unwrap();
+    pod
+}
+
+pub(crate) fn a_pod_runs_on_golem_and_its_provider_is_paid() {
+    let scene = Scene::new();
+    let user = scene.user();
+    let directory = tempfile::tempdir().unwrap();
+    let pod = hello_world(directory.path());
+    let registry = format!("http://{}", scene.registry.address());
+    let words = ["run", pod.to_str().unwrap(), "--yes", "--json"];
+    let variables = [
+        ("SOVR_NETWORK", "yagna"),
+        ("YAGNA_SUBNET", SUBNET),
+        ("GOLEM_REGISTRY_URL", &registry),
+    ];
+    let given = user.run_with(&words, &variables);
+    assert_eq!(given.code, Some(0), "{given:?}");
+    assert!(
+        given.stdout.contains("test provider answers: "),
+        "{given:?}"
+    );
+    let finished = given.stdout.lines().last().unwrap();
+    let finished: Value = serde_json::from_str(finished).unwrap();
+    // 0.1 to start, a second of processor time at 0.02, two seconds at 0.01.
+    assert_eq!(finished["cost"], "0.14", "{finished:#}");
+    scene.assert_empty();
+    let left = user.run(&["cleanup", "--json"]).json();
+    assert_eq!(left["complete"], true, "{left:#}");
+    let key = scene.network.requestor().app_key();
+    for file in std::fs::read_dir(user.home().join("state/audit")).unwrap() {
+        let log = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!log.contains(key), "{log}");
+    }
+    assert!(!format!("{given:?}").contains(key), "{given:?}");
+}
+
+pub(crate) fn what_a_killed_run_has_open_is_ended() {
+    let scene = Scene::new();
+    scene.provider.commit(Fault::NoActivity);
+    let user = scene.user();
+    let directory = tempfile::tempdir().unwrap();
+    let pod = hello_world(directory.path());
+    let registry = format!("http://{}", scene.registry.address());
+    let words = ["run", pod.to_str().unwrap(), "--yes", "--json"];
+    let mut run = user
+        .command(&[&words[..], &["--network", "yagna"]].concat())
+        .env("YAGNA_SUBNET", SUBNET)
+        .env("GOLEM_REGISTRY_URL", registry)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    let agreed = lines.find(|line| {
+        line.as_ref()
+            .is_ok_and(|line| line.contains("\"agreement-confirmed\""))
+    });
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(agreed.is_some(), "there was no agreement");
+
+    let seen = user.run(&["cleanup", "--dry-run", "--json"]);
+    assert_eq!(seen.code, Some(5), "{seen:?}");
+    let session = seen.json()["sessions"][0].clone();
+    assert_eq!(session["identity"], scene.network.requestor().id());
+    assert_eq!(session["agreements"], 1, "{session:#}");
+    assert_eq!(
+        session["set-aside"],
+        "1.0"
+            .parse::<sovr_capability::Amount>()
+            .unwrap()
+            .to_string()
+    );
+
+    let done = user.run(&["cleanup", "--json"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let report = done.json();
+    assert_eq!(report["complete"], true, "{report:#}");
+    assert_eq!(report["sessions"][0]["closed"], true, "{report:#}");
+    assert_eq!(report["money"][0]["released"], true, "{report:#}");
+    scene.assert_empty();
+    let home = Home::at(user.home());
+    assert_eq!(Journal::open(&home).unwrap().sessions().unwrap(), []);
+    let again = user.run(&["cleanup"]);
+    assert_eq!(
+        (again.code, again.stderr.as_str()),
+        (Some(0), "nothing was left open\n")
+    );
+}
