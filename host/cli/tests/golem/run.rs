@@ -58,19 +58,16 @@ impl Scene {
     }
 }
 
-/// The template, with nothing but an image for its provider to run: programs of images are what the scripted one has.
+/// The template. Of the two forms of its package the scripted provider takes the image.
 fn hello_world(beneath: &Path) -> PathBuf {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/pods/hello-world");
     let pod = beneath.join("hello-world");
-    std::fs::create_dir_all(pod.join("script")).unwrap();
-    let script = "script/hello-world.wasm";
-    std::fs::copy(template.join(script), pod.join(script)).unwrap();
-    let recipe = std::fs::read(template.join("recipe.json")).unwrap();
-    let mut recipe: Value = serde_json::from_slice(&recipe).unwrap();
-    let forms = &mut recipe["capabilities"]["golem"]["packages"]["hello"];
-    let is_image = |form: &Value| form.get("vm").is_some();
-    forms.as_array_mut().unwrap().retain(is_image);
-    std::fs::write(pod.join("recipe.json"), recipe.to_string()).unwrap();
+    for directory in ["script", "payload"] {
+        std::fs::create_dir_all(pod.join(directory)).unwrap();
+    }
+    for file in ["recipe.json", "script/hello-world.wasm", "payload/date.zip"] {
+        std::fs::copy(template.join(file), pod.join(file)).unwrap();
+    }
     pod
 }
 
@@ -137,13 +134,7 @@ pub(crate) fn what_a_killed_run_has_open_is_ended() {
     let session = seen.json()["sessions"][0].clone();
     assert_eq!(session["identity"], scene.network.requestor().id());
     assert_eq!(session["agreements"], 1, "{session:#}");
-    assert_eq!(
-        session["set-aside"],
-        "1.0"
-            .parse::<sovr_capability::Amount>()
-            .unwrap()
-            .to_string()
-    );
+    assert_eq!(session["set-aside"], "1", "{session:#}");
 
     let done = user.run(&["cleanup", "--json"]);
     assert_eq!(done.code, Some(0), "{done:?}");
