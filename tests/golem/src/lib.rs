@@ -13,6 +13,7 @@
 //! | [`Files`] | ours; files of a node that others fetch and fill |
 //! | [`Peer`] | ours; calls what other nodes serve: fetches and fills files, well or badly |
 //! | [`Provider`] | ours; offers work on a node's behalf and does it by a script of the test, with faults on demand |
+//! | [`Client`] | an official client of Golem, as an independent requestor |
 //!
 //! All of it is in a network with nothing but loopback, which the test program enters with [`prepare`].
 //!
@@ -21,6 +22,8 @@
 //! router, `ya-sb-router`, takes minutes to compile and cannot be told to lose a node; ours is a page over packets
 //! that our own bus client needs anyway.
 
+pub mod client;
+pub mod place;
 pub mod program;
 
 #[cfg(feature = "network")]
@@ -29,6 +32,8 @@ mod chain;
 mod files;
 #[cfg(feature = "network")]
 mod gate;
+#[cfg(feature = "network")]
+mod gftp;
 #[cfg(feature = "network")]
 mod link;
 #[cfg(feature = "network")]
@@ -48,6 +53,7 @@ mod wire;
 
 #[cfg(feature = "network")]
 pub use self::chain::FakeChain;
+pub use self::client::Client;
 #[cfg(feature = "network")]
 pub use self::files::Files;
 #[cfg(feature = "network")]
@@ -66,11 +72,19 @@ pub use self::router::Router;
 /// Moves this test program into a network with nothing but loopback, and answers why tests that need daemons are to
 /// be left out, if they are. In CI they never are: there a missing daemon is a failure of those tests.
 ///
-/// It must be the first thing in `main`: only a program with one thread can move.
+/// It must be the first thing in `main`: only a program with one thread can move. And where this program was started by
+/// a [`Client`] to move its files, that is all it does.
 #[cfg(feature = "network")]
 pub fn prepare() -> Option<String> {
+    if gftp::is_wanted() {
+        let served = gftp::serve();
+        if let Err(error) = &served {
+            eprintln!("gftp: {error}");
+        }
+        std::process::exit(i32::from(served.is_err()));
+    }
     let entered = namespace::enter();
-    if program::is_ci() {
+    if place::is_ci() {
         return None;
     }
     if !program::path().exists() {

@@ -10,7 +10,7 @@ use sovr_test_support::http;
 use sovr_test_support::process::{self, Launch, Process};
 
 use crate::namespace::{entered, free_port};
-use crate::{FakeChain, Router, program};
+use crate::{FakeChain, Router, place, program};
 
 /// Longer than any wait that a test asks a daemon for.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -66,7 +66,7 @@ impl Node {
         let api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let gsb_url = format!("tcp://{}:{}", Ipv4Addr::LOCALHOST, free_port());
         let app_key = format!("key-of-{name}");
-        let directory = process::directory_in(&program::target());
+        let directory = process::directory_in(&place::target());
         let data = directory.path().join("data").display().to_string();
         let text = str::to_owned;
         let launch = Launch {

@@ -1,11 +1,8 @@
-//! Where the installed daemon lies, for those who install it and those who start it.
-//!
-//! The place has the digest of what names the daemon in its name, so a daemon of another version is never taken for
-//! the right one, and one that is there need not be fetched again.
+//! The installed daemon, for those who install it and those who start it.
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use crate::place;
 
 /// The version of the daemon, as `daemon/requirements.txt` has it.
 pub const VERSION: &str = "0.17.6";
@@ -20,8 +17,6 @@ pub const PROGRAM: &str = "yagna";
 pub const MADE_BY: &str = "cargo xtask golem";
 
 const REQUIREMENTS: &str = include_str!("../daemon/requirements.txt");
-/// Enough digits to tell versions apart.
-const DIGITS: usize = 16;
 
 /// The file that names the daemon's package and its digests, as pip reads it.
 pub fn requirements() -> PathBuf {
@@ -30,30 +25,12 @@ pub fn requirements() -> PathBuf {
 
 /// The installed daemon.
 pub fn path() -> PathBuf {
-    let digest = hex::encode(Sha256::digest(REQUIREMENTS));
-    target()
-        .join(format!("{VERSION}-{}", &digest[..DIGITS]))
-        .join(PROGRAM)
-}
-
-/// Whether it is a CI run, which may leave nothing out.
-pub fn is_ci() -> bool {
-    std::env::var_os("CI").is_some()
+    place::of(VERSION, &[REQUIREMENTS]).join(PROGRAM)
 }
 
 #[cfg(feature = "network")]
 pub(crate) fn how_to_get() -> String {
     format!("the Golem daemon is not installed: install Python with pip and run `{MADE_BY}`")
-}
-
-/// The part of `target/` where daemons lie and run.
-pub(crate) fn target() -> PathBuf {
-    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let project = crate_root
-        .ancestors()
-        .nth(2)
-        .expect("this crate lies in tests/golem");
-    project.join("target/golem")
 }
 
 #[cfg(test)]

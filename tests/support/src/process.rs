@@ -7,11 +7,13 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::param::clock_ticks_per_second;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tempfile::TempDir;
 
 /// The server with a shell beside it, which ends both when there is nothing more to read.
@@ -94,6 +96,31 @@ impl Process {
         }
     }
 
+    /// Waits for its end, so long at most; then it is killed.
+    ///
+    /// # Panics
+    ///
+    /// Where its end cannot be waited for.
+    pub fn finish(&mut self, within: Duration) -> Ended {
+        let pid = Pid::from_child(&self.child);
+        let handle = pidfd_open(pid, PidfdFlags::empty()).expect("a child has a handle");
+        let limit = Timespec::try_from(within).expect("a test waits for minutes");
+        let mut ends = [PollFd::new(&handle, PollFlags::IN)];
+        let in_time = poll(&mut ends, Some(&limit)).expect("a handle can be waited for") > 0;
+        if !in_time {
+            self.kill();
+            return Ended::default();
+        }
+        // Until it is waited for, the kernel has its account.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let (cpu, cpu_of_children) = stat.ok().and_then(|stat| times(&stat)).unwrap_or_default();
+        Ended {
+            status: self.child.wait().ok(),
+            cpu,
+            cpu_of_children,
+        }
+    }
+
     /// What it has said so far.
     pub fn log(&self) -> String {
         let path = self.directory.path().join(LOG);
@@ -121,6 +148,35 @@ impl Process {
         }
         let _ = self.child.wait();
     }
+}
+
+/// How a process ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// None where it did not end in time.
+    pub status: Option<ExitStatus>,
+    /// Processor time of its own, to a hundredth of a second.
+    pub cpu: Duration,
+    /// That of programs which it started and waited for.
+    pub cpu_of_children: Duration,
+}
+
+/// Of the process itself and of its children, from a line of `/proc/PID/stat`.
+fn times(stat: &str) -> Option<(Duration, Duration)> {
+    // After the name, which may hold anything: state is the first field, processor times the twelfth and on.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields.split(' ').skip(11).take(4);
+    let ticks: Vec<u64> = ticks
+        .map(|ticks| ticks.parse().ok())
+        .collect::<Option<_>>()?;
+    let [user, system, user_of_children, system_of_children] = ticks[..] else {
+        return None;
+    };
+    let time = |ticks: u64| Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64);
+    Some((
+        time(user + system),
+        time(user_of_children + system_of_children),
+    ))
 }
 
 impl Drop for Process {

@@ -40,7 +40,7 @@ enum Task {
     Guests(guests::Args),
     /// Build the FairOS-dfs servers that tests run against, into target/fairos
     Fairos,
-    /// Install the Golem daemon that tests run against, into target/golem
+    /// Install the Golem daemon and the official clients that tests run against, into target/golem
     Golem,
     /// Set everything up and run all checks and tests
     Test,

@@ -55,7 +55,10 @@ pub(crate) fn run(project: &Project) -> Result<()> {
     report.step("building the FairOS-dfs servers", || {
         fairos::build_for_tests(project)
     });
-    report.step("installing the Golem daemon", golem::install_for_tests);
+    report.step(
+        "installing the Golem daemon and clients",
+        golem::install_for_tests,
+    );
     report.step("lints of the guests", || {
         command::run(plugins("clippy").args(strict))
     });

@@ -7,6 +7,7 @@
 //! | `echo WORDS…` | prints the words |
 //! | `date` | prints a date, always the same |
 //! | `cat FILE` | prints a file of the container |
+//! | `cp FILE FILE` | copies a file of the container and says so |
 //! | `fail CODE WORDS…` | prints the words to standard error and ends with that code |
 //! | `wait` | goes on until the activity ends |
 //! | `pause` | goes on until the test says so, or the activity ends |
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sovr_golem::Usage;
 
+use crate::files::has_hash;
 use crate::link::{Answering, Link};
 use crate::peer::{download, upload};
 
@@ -36,6 +38,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(super) struct ExeUnit {
     pub(super) id: String,
     pub(super) agreement: String,
+    /// `hash:sha3:HASH:address`, or nothing.
+    wanted: String,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -44,6 +48,7 @@ struct Inner {
     state: &'static str,
     ended: bool,
     batches: HashMap<String, Batch>,
+    package: Option<Vec<u8>>,
     files: HashMap<String, Vec<u8>>,
     usage: Usage,
     callers: Vec<String>,
@@ -76,14 +81,16 @@ impl Done {
 }
 
 impl ExeUnit {
-    pub(super) fn new(id: &str, agreement: &str) -> ExeUnit {
+    pub(super) fn new(id: &str, agreement: &str, wanted: String) -> ExeUnit {
         ExeUnit {
             id: id.to_owned(),
             agreement: agreement.to_owned(),
+            wanted,
             inner: Mutex::new(Inner {
                 state: "Initialized",
                 ended: false,
                 batches: HashMap::new(),
+                package: None,
                 files: HashMap::new(),
                 usage: Usage::default(),
                 callers: Vec::new(),
@@ -107,6 +114,10 @@ impl ExeUnit {
 
     pub(super) fn file(&self, path: &str) -> Option<Vec<u8>> {
         self.inner().files.get(path).cloned()
+    }
+
+    pub(super) fn package(&self) -> Option<Vec<u8>> {
+        self.inner().package.clone()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -222,6 +233,9 @@ impl ExeUnit {
         let state = self.state();
         match (name.as_str(), state) {
             ("deploy", "Initialized") => {
+                if let Err(error) = self.fetch_package(link) {
+                    return Done::failed(error.to_string());
+                }
                 self.inner().state = "Deployed";
                 let deployed = json!({ "valid": { "Ok": "" }, "vols": [], "startMode": "empty" });
                 Done {
@@ -281,6 +295,16 @@ impl ExeUnit {
                 },
                 None => Done::failed("ExeScript command exited with code 1"),
             },
+            ("cp", [from, to]) => match inner.files.get(from).cloned() {
+                Some(content) => {
+                    inner.files.insert(to.clone(), content);
+                    Done {
+                        stdout: kept("stdout", format!("{from} -> {to}\n")),
+                        ..Done::default()
+                    }
+                }
+                None => Done::failed("ExeScript command exited with code 1"),
+            },
             ("fail", [code, words @ ..]) => {
                 let message = format!("ExeScript command exited with code {code}");
                 Done {
@@ -304,6 +328,24 @@ impl ExeUnit {
             }
             _ => Done::failed("ExeScript command exited with code 127"),
         }
+    }
+
+    /// As the stock provider does it, which checks what it has fetched. Images of virtual machines, which lie on servers
+    /// elsewhere, are none of its business.
+    fn fetch_package(&self, link: &Link) -> io::Result<()> {
+        let package = self.wanted.strip_prefix("hash:sha3:");
+        let package = package.and_then(|package| package.split_once(':'));
+        let Some((hash, url)) = package.filter(|(_, url)| url.starts_with("gftp:")) else {
+            return Ok(());
+        };
+        let content = download(link, url)?;
+        if !has_hash(&content, hash) {
+            return Err(io::Error::other(format!(
+                "{url} has another hash than {hash}"
+            )));
+        }
+        self.inner().package = Some(content);
+        Ok(())
     }
 
     fn transfer(&self, transfer: &Value, link: &Link) -> io::Result<()> {

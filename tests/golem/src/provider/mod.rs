@@ -7,7 +7,7 @@
 
 mod exe_unit;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The daemon calls a provider unresponsive that says nothing for five.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 const PLATFORM: &str = "erc20-holesky-tglm";
+/// What a demand wants to be run.
+const PACKAGE: &str = "golem.srv.comp.task_package";
 const EXE_UNIT: &str = "/public/exeunit/";
 /// What is due at once would be paid at once, were there a chain.
 const DUE: SignedDuration = SignedDuration::from_hours(24);
@@ -151,8 +153,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// By id, until they are billed.
-    agreements: HashSet<String>,
+    /// By id, with the package that each wants to be run, until they are billed.
+    agreements: HashMap<String, String>,
     activities: HashMap<String, Arc<ExeUnit>>,
 }
 
@@ -212,7 +214,7 @@ impl Provider {
 
     /// Ends all agreements with one of the codes that providers use, such as `DebitNotesDeadline`.
     pub fn break_agreements(&self, code: &str, message: &str) {
-        let agreements: Vec<_> = self.shared.state().agreements.iter().cloned().collect();
+        let agreements: Vec<_> = self.shared.state().agreements.keys().cloned().collect();
         for agreement in agreements {
             let path = format!("/market-api/v1/agreements/{agreement}/terminate");
             let reason = json!({ "message": message, "golem.provider.code": code });
@@ -247,6 +249,13 @@ impl Provider {
         callers.sort();
         callers.dedup();
         callers
+    }
+
+    /// The packages of its activities, of those whose address is one of `gftp:`: deploying fetches them.
+    pub fn packages(&self) -> Vec<Vec<u8>> {
+        let state = self.shared.state();
+        let packages = state.activities.values().map(|unit| unit.package());
+        packages.flatten().collect()
     }
 
     /// A file in the container of its only activity.
@@ -402,7 +411,9 @@ impl Shared {
             self.does("POST", &format!("{path}/reject"), &reason);
             return;
         }
-        self.state().agreements.insert(id.to_owned());
+        let package = &agreement["demand"]["properties"][PACKAGE];
+        let package = package.as_str().unwrap_or_default().to_owned();
+        self.state().agreements.insert(id.to_owned(), package);
         let path = format!("{path}/approve?timeout=15&appSessionId={}", self.session);
         self.does("POST", &path, &Value::Null);
     }
@@ -427,11 +438,11 @@ impl Shared {
     }
 
     fn create(self: &Arc<Self>, activity: &str, agreement: &str) {
-        let is_ours = self.state().agreements.contains(agreement);
-        if !is_ours || self.has(&Fault::NoActivity) {
+        let package = self.state().agreements.get(agreement).cloned();
+        let Some(package) = package.filter(|_| !self.has(&Fault::NoActivity)) else {
             return;
-        }
-        let exe_unit = Arc::new(ExeUnit::new(activity, agreement));
+        };
+        let exe_unit = Arc::new(ExeUnit::new(activity, agreement, package));
         let registered = self
             .link()
             .and_then(|link| link.register(&format!("{EXE_UNIT}{activity}")));
@@ -501,7 +512,7 @@ impl Shared {
 
     fn send_invoice(&self, agreement: &str) {
         // Once.
-        if !self.state().agreements.remove(agreement) {
+        if self.state().agreements.remove(agreement).is_none() {
             return;
         }
         let units: Vec<_> = self.state().activities.values().cloned().collect();

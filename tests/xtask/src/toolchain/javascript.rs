@@ -1,4 +1,4 @@
-//! JavaScript to WebAssembly components, with QuickJS inside: the npm package `componentize-qjs`.
+//! Packages of npm; and JavaScript to WebAssembly components, with QuickJS inside: the package `componentize-qjs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,21 @@ const MANIFEST: &str = "package.json";
 /// Holds a digest of each package, which npm checks.
 const LOCK: &str = "package-lock.json";
 
+/// Installs what a `package.json` and its lock in `from` name, into `node_modules` of another directory. `purpose`
+/// completes "needed to …".
+pub(crate) fn install(from: &Path, into: &Path, purpose: &str) -> Result<()> {
+    if command::output(Command::new("npm").arg("--version")).is_err() {
+        system::install(&["nodejs", "npm"], purpose)?;
+    }
+    for file in [MANIFEST, LOCK] {
+        files::copy(&from.join(file), &into.join(file))?;
+    }
+    // Not `npm ci`: it wants every platform's package in the lock, and some were never published.
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    command::output(npm.current_dir(into)).map(drop)
+}
+
 /// A compiler that is ready for use.
 pub(crate) struct Compiler {
     program: PathBuf,
@@ -24,18 +39,9 @@ impl Compiler {
     pub(crate) fn prepare(project: &Project, guest: &Path) -> Result<Self> {
         let folder = project.tools().join("javascript");
         let program = folder.join("node_modules/.bin/componentize-qjs");
-        let manifest = files::read(&guest.join(MANIFEST))?;
         let lock = files::read(&guest.join(LOCK))?;
         if !program.exists() || files::read(&folder.join(LOCK)).ok().as_ref() != Some(&lock) {
-            if command::output(Command::new("npm").arg("--version")).is_err() {
-                system::install(&["nodejs", "npm"], "build JavaScript guests")?;
-            }
-            files::write(&folder.join(MANIFEST), &manifest)?;
-            files::write(&folder.join(LOCK), &lock)?;
-            // Not `npm ci`: it wants every platform's package in the lock, and some were never published.
-            let mut npm = Command::new("npm");
-            npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund"]);
-            command::output(npm.current_dir(&folder))?;
+            install(guest, &folder, "build JavaScript guests")?;
         }
         Ok(Self { program })
     }

@@ -31,17 +31,6 @@ pub(crate) fn install() -> Result<()> {
     fs::rename(&new, &path).with_context(|| format!("cannot move it to {}", path.display()))
 }
 
-/// Installs the daemon where it can be had. In CI it must be; elsewhere tests that need it are left out, and say so.
-pub(crate) fn install_for_tests() -> Result<()> {
-    match install() {
-        Err(error) if !program::is_ci() => {
-            eprintln!("skipped, and the tests that need it: {error:#}");
-            Ok(())
-        }
-        done => done,
-    }
-}
-
 fn only_file(folder: &Path) -> Result<PathBuf> {
     let files = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     match files.as_slice() {
