@@ -108,7 +108,9 @@ fn size(link: &Link, url: &str) -> io::Result<u64> {
     let answer = link.call(&address(url, "GetMetadata")?, &())?;
     let size = ok(url, &answer)?.get_map().ok().and_then(|metadata| {
         let size = metadata.index("fileSize").ok()?;
-        size.get_u64().ok()
+        // golem-js writes it as a number with a sign.
+        let signed = || u64::try_from(size.get_i64().ok()?).ok();
+        size.get_u64().ok().or_else(signed)
     });
     size.ok_or_else(|| io::Error::other(format!("{url} has no length")))
 }
