@@ -27,6 +27,8 @@ use crate::yagna::activity::ActivityState;
 const END: Duration = Duration::from_secs(10);
 /// Calls of one activity that are served at a time: its requestor cannot use up those of others.
 const CALLS: usize = 16;
+/// How long results wait for the daemon to know the state that they led to.
+const KNOWN: Duration = Duration::from_secs(5);
 /// Longest name of a batch.
 const BATCH_ID: usize = 64;
 
@@ -57,6 +59,8 @@ pub(super) struct Activity {
     unit: Arc<tokio::sync::Mutex<Option<Unit>>>,
     /// Told when it is something else than before.
     changed: Arc<Notify>,
+    /// What the daemon takes it to be.
+    told: watch::Sender<Option<ActivityState>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -101,6 +105,7 @@ impl Activity {
             calls: Semaphore::new(CALLS),
             unit: Arc::new(tokio::sync::Mutex::new(Some(Unit { unit, directory }))),
             changed: Arc::clone(start.changed),
+            told: watch::Sender::new(None),
             observer: Arc::clone(observer),
         })
     }
@@ -108,6 +113,20 @@ impl Activity {
     /// How it is, and why it ended if it ended by itself.
     pub(super) fn state(&self) -> (ActivityState, Option<String>) {
         self.story.state()
+    }
+
+    /// The daemon knows that it is in this state.
+    pub(super) fn told(&self, state: ActivityState) {
+        self.told.send_replace(Some(state));
+    }
+
+    /// Waits until the daemon knows its state. A requestor that hears of a batch's end asks the daemon next, and
+    /// golem-js gives up where the answer is an older one.
+    async fn known(&self) {
+        let mut told = self.told.subscribe();
+        let known = told.wait_for(|told| *told == Some(self.state().0));
+        // Without an answer of the daemon, the results are worth more than their order.
+        let _ = tokio::time::timeout(KNOWN, known).await;
     }
 
     /// What it has used, in whole milliseconds: what is reported is what is billed.
@@ -179,7 +198,10 @@ impl Activity {
                 let wait = body.get("timeout").and_then(Body::as_f64);
                 let command = body.get("commandIndex").and_then(Body::as_u64);
                 match self.story.results(batch, wait, command).await {
-                    Some(Some(results)) => reply.ok(&results).await,
+                    Some(Some(results)) => {
+                        self.known().await;
+                        reply.ok(&results).await;
+                    }
                     Some(None) => reply.error(&"timeout").await,
                     None => {
                         let words: String = batch.chars().take(BATCH_ID).collect();

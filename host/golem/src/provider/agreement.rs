@@ -328,6 +328,7 @@ impl Work {
             .report_state(&activity.id, state, reason.as_deref())
             .await;
         reported.map_err(|error| error.to_string())?;
+        activity.told(state);
         // There is no REST call for it.
         let usage = json!({
             "activityId": activity.id, "usage": activity::written(activity.usage()), "timeout": null,

@@ -16,6 +16,7 @@ use sovr_capability::Amount;
 use sovr_golem::provider::{Event, Settings};
 use sovr_golem::yagna::stream::NewsKind;
 use sovr_golem::{LinearPrice, Usage};
+use sovr_test_golem::Gate;
 
 use crate::requestor::{Requestor, amount, deployed, eventually, run, transfer};
 use crate::scene::{Ours, Scene};
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let tests = tests![
         a_package_is_run_and_paid_for,
         a_failing_command_ends_its_batch,
+        the_daemon_knows_the_state_before_the_requestor_has_the_results,
         a_batch_is_told_as_it_happens,
         activities_run_beside_each_other,
         a_caller_that_is_not_the_requestor_is_refused,
@@ -161,6 +163,24 @@ fn a_failing_command_ends_its_batch() {
         agreement.exec(&activity, &unheard)[0]["stdout"],
         Value::Null
     );
+}
+
+fn the_daemon_knows_the_state_before_the_requestor_has_the_results() {
+    let scene = Scene::new();
+    let gate = Gate::before(scene.network.provider());
+    let _ours = Ours::through(&gate.url(), &scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    for (commands, state) in [
+        (deployed(), "Ready"),
+        (json!([{ "terminate": {} }]), "Initialized"),
+        (deployed(), "Ready"),
+    ] {
+        // The daemon hears of it with the next sign of life only.
+        gate.refuse("PUT", "/state", 1, 500, "");
+        agreement.exec(&activity, &commands);
+        assert_eq!(agreement.state(&activity), json!([state, null]));
+    }
 }
 
 fn a_batch_is_told_as_it_happens() {

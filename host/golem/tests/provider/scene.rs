@@ -70,7 +70,8 @@ impl Scene {
 
     /// Our own client of the requestor's daemon.
     pub(crate) fn client(&self) -> Daemon {
-        client(self.network.requestor())
+        let node = self.network.requestor();
+        client(&node.api_url(), node)
     }
 
     /// Calls something on the provider's bus, as any program there can; answers how it was refused.
@@ -91,9 +92,9 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn client(node: &Node) -> Daemon {
+fn client(url: &str, node: &Node) -> Daemon {
     let settings = yagna::Settings {
-        api: node.api_url().parse().unwrap(),
+        api: url.parse().unwrap(),
         market: None,
         payment: None,
         activity: None,
@@ -140,8 +141,14 @@ pub(crate) struct Ours {
 impl Ours {
     /// Starts it and waits for its offer.
     pub(crate) fn start(scene: &Scene, settings: Settings) -> Ours {
+        let url = scene.network.provider().api_url();
+        Self::through(&url, scene, settings)
+    }
+
+    /// The same with another way to its daemon.
+    pub(crate) fn through(url: &str, scene: &Scene, settings: Settings) -> Ours {
         let node = scene.network.provider();
-        let daemon = client(node);
+        let daemon = client(url, node);
         let bus = node.gsb_url().parse().unwrap();
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let told = Arc::clone(&events);
