@@ -2,6 +2,7 @@
 //! this program started again.
 
 mod bus;
+mod clients;
 #[path = "../local/guest.rs"]
 mod guest;
 mod requestor;
@@ -16,7 +17,7 @@ use sovr_capability::Amount;
 use sovr_golem::provider::{Event, Settings};
 use sovr_golem::yagna::stream::NewsKind;
 use sovr_golem::{LinearPrice, Usage};
-use sovr_test_golem::Gate;
+use sovr_test_golem::{Client, Gate};
 
 use crate::requestor::{Requestor, amount, deployed, eventually, run, transfer};
 use crate::scene::{Ours, Scene};
@@ -56,7 +57,20 @@ fn main() -> ExitCode {
         });
         test.with_ignored_flag(missing.is_some())
     });
-    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+    // Requestors that others have written.
+    let clients = Client::ALL.map(|client| {
+        let name = format!("clients::{}_has_its_tasks_done", client.name());
+        let missing = missing.clone().or_else(|| clients::missing(client));
+        if let Some(why) = &missing {
+            println!("skipped: {name}: {why}");
+        }
+        let test = Trial::test(name, move || {
+            clients::has_its_tasks_done(client);
+            Ok(())
+        });
+        test.with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&Arguments::from_args(), tests.chain(clients).collect()).exit_code()
 }
 
 fn a_package_is_run_and_paid_for() {
