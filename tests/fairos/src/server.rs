@@ -114,26 +114,17 @@ impl Server {
     /// Where the server is not built or does not start.
     pub fn real(bee: &FakeBee) -> Server {
         let address = free_port();
-        let arguments = words(&[
-            "server",
-            "--beeApi",
-            bee.url(),
-            "--postageBlockId",
-            bee.batch(),
+        let more = [
             "--ens-network",
             "play",
             "--rpc",
             bee.chain_url(),
-            "--httpPort",
-            &address.to_string(),
             "--cookieDomain",
             "localhost",
-            "--verbosity",
-            "debug",
-        ]);
+        ];
         let start = Start {
             program: &CURRENT,
-            arguments,
+            arguments: arguments(bee, address, &more),
             config: String::new(),
         };
         Server::own_at(address, bee, start, SignsUp::OnChain(bee.names()))
@@ -154,26 +145,13 @@ impl Server {
             .prefix("users-")
             .tempdir_in(program::target())
             .expect("servers lie in a directory that takes another");
-        let arguments = words(&[
-            "server",
-            "--beeApi",
-            bee.url(),
-            "--postageBlockId",
-            bee.batch(),
-            "--dataDir",
-            &users.path().to_string_lossy(),
-            "--httpPort",
-            &address.to_string(),
-            // Any free one; its default is one for all.
-            "--pprofPort",
-            ":0",
-            "--verbosity",
-            "debug",
-        ]);
+        let directory = users.path().to_string_lossy();
+        // Any free port; its default is one for all.
+        let more = ["--dataDir", &directory, "--pprofPort", ":0"];
         let chain = bee.chain_url();
         let start = Start {
             program: &OLD,
-            arguments,
+            arguments: arguments(bee, address, &more),
             config: format!("{OLD_CONFIG}  ens-provider-backend: {chain}\n"),
         };
         Server::own_at(address, bee, start, SignsUp::InDirectory { _users: users })
@@ -300,7 +278,7 @@ impl Dev {
         wait_for_port();
         let start = Start {
             program: &CURRENT,
-            arguments: words(&["dev"]),
+            arguments: vec!["dev".to_owned()],
             config: String::new(),
         };
         let process = started(&start, DEV);
@@ -317,8 +295,22 @@ impl Dev {
     }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+/// What every release wants that runs on a node of ours, and what only one does.
+fn arguments(bee: &FakeBee, address: SocketAddr, more: &[&str]) -> Vec<String> {
+    let address = address.to_string();
+    let common = [
+        "server",
+        "--beeApi",
+        bee.url(),
+        "--postageBlockId",
+        bee.batch(),
+        "--httpPort",
+        &address,
+        "--verbosity",
+        "debug",
+    ];
+    let all = common.iter().chain(more);
+    all.map(|word| (*word).to_owned()).collect()
 }
 
 fn started(start: &Start, address: SocketAddr) -> Process {

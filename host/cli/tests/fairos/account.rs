@@ -1,12 +1,10 @@
 //! Accounts: what is taken, what is kept, and what is said when it does not do.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::thread;
 
 use serde_json::json;
+use sovr_test_support::http::{Listener, Response};
 
 use crate::someone::{BY_VARIABLE, PASSWORD, Someone};
 
@@ -139,32 +137,16 @@ pub(crate) fn the_twelve_words_are_told_once_and_taken_from_a_file() {
 pub(crate) fn a_sign_up_that_costs_a_fee_tells_what_to_pay_and_the_words() {
     const WORDS: &str = "one two three four five six seven eight nine ten eleven twelve";
     const ADDRESS: &str = "0x5018FFc99DF497147dF3AC66426E21A003177cB7";
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", server.local_addr().unwrap());
-    let answering = thread::spawn(move || {
-        for stream in server.incoming().take(2) {
-            let mut request = BufReader::new(stream.unwrap());
-            let mut length = 0;
-            for line in request.by_ref().lines() {
-                let line = line.unwrap().to_lowercase();
-                match line.strip_prefix("content-length: ") {
-                    Some(digits) => length = digits.parse().unwrap(),
-                    None if line.is_empty() => break,
-                    None => {}
-                }
-            }
-            request.read_exact(&mut vec![0; length]).unwrap();
-            let body = json!({ "address": ADDRESS, "mnemonic": WORDS, "message": "poor" });
-            let body = body.to_string();
-            let length = body.len();
-            write!(
-                request.get_mut(),
-                "HTTP/1.1 402 Payment Required\r\nContent-Type: application/json\r\n\
-                 Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-            )
-            .unwrap();
-        }
+    let server = Listener::start(|_| Response {
+        status: 402,
+        content_type: "application/json",
+        body: json!({ "address": ADDRESS, "mnemonic": WORDS, "message": "poor" })
+            .to_string()
+            .into(),
+        cut: None,
     });
+    let server = server.unwrap();
+    let url = format!("http://{}", server.address());
     let poor = Someone::new("poor");
     let there = [BY_VARIABLE, ("SOVR_FAIROS_SERVER", &url)];
     let given = poor.with(&there, &["signup", &poor.name]);
@@ -180,7 +162,6 @@ pub(crate) fn a_sign_up_that_costs_a_fee_tells_what_to_pay_and_the_words() {
         (&ADDRESS.into(), &WORDS.into())
     );
     assert!(!poor.kept_login().exists());
-    answering.join().unwrap();
 }
 
 pub(crate) fn credentials_of_the_original_are_taken() {

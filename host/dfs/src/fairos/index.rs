@@ -27,17 +27,16 @@ const RECORD: &str = "index.dfs";
 const AT_ONCE: usize = 4;
 /// How often a directory is looked at whose owner changes it meanwhile.
 const TRIES: usize = 4;
+/// A file of so many bytes comes together with its length.
+const SMALL: u64 = 16 << 10;
+/// How long the rest of one is waited for.
+const SOON: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct Record {
     #[serde(rename = "fileOrDirNames", default, deserialize_with = "none_as_empty")]
     entries: Vec<String>,
 }
-
-/// A file of so many bytes comes together with its length.
-const SMALL: u64 = 16 << 10;
-/// How long the rest of one is waited for.
-const SOON: Duration = Duration::from_secs(1);
 
 /// Lists a directory of what is shared under `reference`.
 pub(super) async fn list(
@@ -113,8 +112,7 @@ async fn file(
     let path = &stored_path(at, name);
     let call = Call::get("public-file").public();
     let call = call.with("sharingRef", reference).with("filePath", path);
-    let answer = session.open(call).await;
-    match answer {
+    match session.open(call).await {
         Ok(answer) => {
             let size = http::announced(&answer)?;
             leave(answer, size).await;

@@ -189,12 +189,16 @@ fn a_fork_waits_for_a_slow_replacement() {
             let slow = Effect::Slow(Duration::from_secs(2));
             let slow = Fault::new(Endpoint::UploadFeed, slow);
             world.bee.inject(slow.after(spared).times(1));
+            let before = world.bee.requests(Endpoint::UploadFeed);
             let newer = format!("newer {spared}");
             let fork: PodName = format!("fork{spared}").parse().unwrap();
             tokio::join!(
                 async { write(&alice, "/file", newer.as_bytes()).await.unwrap() },
                 async {
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    // The slow one is under way.
+                    while world.bee.requests(Endpoint::UploadFeed) <= before + spared {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                     bob.fork_pod(&reference.into(), &fork).await.unwrap();
                 }
             );
