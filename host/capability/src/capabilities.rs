@@ -8,6 +8,7 @@
 //! writing the same request differently asks nobody twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -79,6 +80,9 @@ pub struct PackageForm {
     /// What it is and where.
     #[serde(flatten)]
     pub image: Image,
+    /// Where providers fetch it instead, `http` or `https`. They check its hash, and this program never asks there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Least memory of the provider, GiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_mem_gib: Option<Gib>,
@@ -88,6 +92,9 @@ pub struct PackageForm {
     /// Least number of processor threads of the provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_cpu_threads: Option<u32>,
+    /// What the provider's runtime must offer besides, by the market's names such as `inet` or `vpn`. Of images only.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub capabilities: BTreeSet<String>,
 }
 
 /// What a provider runs.
@@ -96,8 +103,18 @@ pub struct PackageForm {
 pub enum Image {
     /// A WASI package of the pod: path of a zip archive in the pod's tree, such as `payload/renderer.zip`.
     Wasi(String),
-    /// A virtual machine image: SHA3-224 of the image, 56 lower-case hexadecimal digits.
-    Vm(String),
+    /// An image of a virtual machine, in the user's registry.
+    Vm(ImageName),
+}
+
+/// How an image of a virtual machine is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ImageName {
+    /// SHA3-224 of the image, 56 lower-case hexadecimal digits: always the same image.
+    Hash(String),
+    /// `user/name:tag`: whatever the registry has under this name when the run begins.
+    Tag(String),
 }
 
 /// GiB as Golem counts memory and storage: positive, at most three digits after the point.
@@ -254,13 +271,27 @@ fn parse_form(key: &str, value: &Value, problems: &mut Problems) -> Option<Packa
         .map(|ArchivePath(path)| Image::Wasi(path));
     let has_vm = section.has("vm");
     let vm = section
-        .parsed("vm", "the hash of an image", problems)
-        .map(|ImageHash(hash)| Image::Vm(hash));
+        .parsed("vm", "the hash or the tag of an image", problems)
+        .map(Image::Vm);
+    let url = section.parsed("url", "an address", problems);
+    if let (Some(Image::Vm(ImageName::Tag(_))), Some(_)) = (&vm, &url) {
+        problems.add(
+            &section.key("url"),
+            "got one for an image that is named by its tag; name it by its hash, so that providers can check what they fetch",
+        );
+    }
     let min_mem_gib = parse_gib(&mut section, "min-mem-gib", problems);
     let min_storage_gib = parse_gib(&mut section, "min-storage-gib", problems);
     let min_cpu_threads = section
         .number("min-cpu-threads", 1, 1024, problems)
         .and_then(|n| u32::try_from(n).ok());
+    let capabilities = section.names("capabilities", MOST_NAMES, check_name, problems);
+    if has_wasi && capabilities.is_some() {
+        problems.add(
+            &section.key("capabilities"),
+            "got some for a WASI package, which has none to ask for; leave the key out",
+        );
+    }
     if has_wasi == has_vm && value.is_object() {
         problems.add(
             key,
@@ -270,9 +301,11 @@ fn parse_form(key: &str, value: &Value, problems: &mut Problems) -> Option<Packa
     section.finish(problems);
     Some(PackageForm {
         image: wasi.or(vm)?,
+        url: url.map(|PackageUrl(url)| url),
         min_mem_gib,
         min_storage_gib,
         min_cpu_threads,
+        capabilities: capabilities.unwrap_or_default(),
     })
 }
 
@@ -326,20 +359,56 @@ impl FromStr for ArchivePath {
     }
 }
 
-/// SHA3-224 of an image.
-struct ImageHash(String);
+/// Where a package is. It becomes part of a text in which a space would be a mistake.
+struct PackageUrl(String);
 
-impl FromStr for ImageHash {
+impl FromStr for PackageUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))
+            .and_then(|rest| rest.split(['/', '?', '#']).next());
+        let is_good = host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+            && text.len() <= 1024
+            && text.bytes().all(|b| b.is_ascii_graphic());
+        if is_good {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "got {}, expected an address such as \"https://example.org/renderer.zip\", without a name or password",
+            quote(text)
+        ))
+    }
+}
+
+impl FromStr for ImageName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.len() == 56 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!(
-                "got {}, expected the image's SHA3-224 hash, 56 lower-case hexadecimal digits",
-                quote(text)
-            ))
+            return Ok(Self::Hash(text.to_owned()));
+        }
+        let is_tag = text.split_once('/').is_some_and(|(user, rest)| {
+            rest.split_once(':')
+                .is_some_and(|(name, tag)| [user, name, tag].into_iter().all(is_plain))
+        });
+        if is_tag {
+            return Ok(Self::Tag(text.to_owned()));
+        }
+        Err(format!(
+            "got {}, expected the image's SHA3-224 hash, 56 lower-case hexadecimal digits, or its tag such as \
+             \"golem/blender:latest\"",
+            quote(text)
+        ))
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hash(name) | Self::Tag(name) => f.write_str(name),
         }
     }
 }
@@ -471,7 +540,7 @@ mod tests {
         assert_eq!(forms[0].image, Image::Wasi("payload/renderer.zip".into()));
         assert_eq!(
             (&forms[1].image, forms[1].min_mem_gib),
-            (&Image::Vm(HASH.into()), Gib::new(0.5))
+            (&Image::Vm(ImageName::Hash(HASH.into())), Gib::new(0.5))
         );
         assert_eq!(capabilities.limits.output, Size::gib(1));
         assert!(capabilities.env.contains("LANG"));
@@ -497,10 +566,27 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_named_by_tag_too_and_may_want_more_of_its_runtime() {
+        let form = json!([ { "vm": "golem/blender:2.80", "capabilities": ["vpn", "inet"] } ]);
+        let section = with("/golem/packages/renderer", form);
+        let capabilities = Capabilities::parse(Some(&section)).unwrap();
+        let form = &capabilities.golem.unwrap().packages["renderer"][0];
+        let tag = ImageName::Tag("golem/blender:2.80".to_owned());
+        assert_eq!(form.image, Image::Vm(tag));
+        assert!(form.capabilities.iter().eq(["inet", "vpn"]));
+    }
+
+    #[test]
     fn the_canonical_form_reads_back_as_the_same_request() {
-        let capabilities = Capabilities::parse(Some(&full())).unwrap();
-        let again: Value = serde_json::from_str(&capabilities.to_json()).unwrap();
-        assert_eq!(Capabilities::parse(Some(&again)).unwrap(), capabilities);
+        let form = json!([
+            { "vm": "golem/blender:2.80", "capabilities": ["vpn"] },
+            { "wasi": "payload/renderer.zip", "url": "https://a.org/renderer.zip" },
+        ]);
+        for section in [full(), with("/golem/packages/renderer", form)] {
+            let capabilities = Capabilities::parse(Some(&section)).unwrap();
+            let again: Value = serde_json::from_str(&capabilities.to_json()).unwrap();
+            assert_eq!(Capabilities::parse(Some(&again)).unwrap(), capabilities);
+        }
     }
 
     #[test]
@@ -542,6 +628,15 @@ mod tests {
                 json!("payload/other.zip"),
             ),
             with("/golem/packages/renderer/1/min-mem-gib", json!(0.501)),
+            with("/golem/packages/renderer/1/vm", json!("golem/blender:2.80")),
+            with(
+                "/golem/packages/renderer/1",
+                json!({ "vm": HASH, "min-mem-gib": 0.5, "url": "http://a.org/b" }),
+            ),
+            with(
+                "/golem/packages/renderer/1",
+                json!({ "vm": HASH, "min-mem-gib": 0.5, "capabilities": ["vpn"] }),
+            ),
             with("/dfs/read", json!([])),
             with("/dfs/write", json!(["x"])),
             with("/dfs/share", json!(true)),
@@ -571,6 +666,31 @@ mod tests {
             (
                 with("/golem/max-workers", json!(0)),
                 "`capabilities.golem.max-workers`: got the number 0, expected a whole number from 1 to 1000",
+            ),
+            (
+                with("/golem/packages/renderer/1/vm", json!("golem/blender")),
+                "`capabilities.golem.packages.renderer[1].vm`: got \"golem/blender\", expected the image's SHA3-224 hash, 56 lower-case hexadecimal digits, or its tag such as \"golem/blender:latest\"",
+            ),
+            (
+                with(
+                    "/golem/packages/renderer/0",
+                    json!({ "wasi": "payload/renderer.zip", "url": "https://me:secret@a.org" }),
+                ),
+                "`capabilities.golem.packages.renderer[0].url`: got \"https://me:secret@a.org\", expected an address such as \"https://example.org/renderer.zip\", without a name or password",
+            ),
+            (
+                with(
+                    "/golem/packages/renderer/0",
+                    json!({ "vm": "golem/blender:2.80", "url": "https://a.org/b" }),
+                ),
+                "`capabilities.golem.packages.renderer[0].url`: got one for an image that is named by its tag; name it by its hash, so that providers can check what they fetch",
+            ),
+            (
+                with(
+                    "/golem/packages/renderer/0",
+                    json!({ "wasi": "payload/renderer.zip", "capabilities": ["vpn"] }),
+                ),
+                "`capabilities.golem.packages.renderer[0].capabilities`: got some for a WASI package, which has none to ask for; leave the key out",
             ),
             (
                 with("/limits/memory", json!("256MB")),

@@ -259,8 +259,14 @@ fn form_in_words(form: &PackageForm) -> String {
     let mut words = match &form.image {
         Image::Wasi(path) => Untrusted::new(path.as_str()).escaped_within(PATH_SHOWN),
         // In full: two images that begin alike are two images.
-        Image::Vm(hash) => format!("image {hash}"),
+        Image::Vm(image) => format!("image {image}"),
     };
+    if let Some(url) = &form.url {
+        words += &format!(
+            " from {}",
+            Untrusted::new(url.as_str()).escaped_within(PATH_SHOWN)
+        );
+    }
     if let Some(gib) = form.min_mem_gib {
         words += &format!(" with {} GiB of memory", gib.as_f64());
     }
@@ -269,6 +275,9 @@ fn form_in_words(form: &PackageForm) -> String {
     }
     if let Some(threads) = form.min_cpu_threads {
         words += &format!(" with {threads} threads");
+    }
+    for capability in &form.capabilities {
+        words += &format!(" with {capability}");
     }
     words
 }
@@ -393,11 +402,11 @@ mod tests {
     #[test]
     fn packages_are_compared_form_by_form_and_images_shown_in_full() {
         let other = HASH.replace("c7ae", "c7af");
-        let form = |hash: &str| json!([ { "wasi": "payload/renderer.zip" }, { "vm": hash, "min-mem-gib": 0.5, "min-storage-gib": 2, "min-cpu-threads": 4 } ]);
+        let form = |hash: &str| json!([ { "wasi": "payload/renderer.zip" }, { "vm": hash, "min-mem-gib": 0.5, "min-storage-gib": 2, "min-cpu-threads": 4, "capabilities": ["vpn"], "url": "https://a.org/b" } ]);
         assert_eq!(
             words(&full(), &with("/golem/packages/renderer", form(&other))),
             [format!(
-                "golem.packages.renderer changed from payload/renderer.zip or image {HASH} with 0.5 GiB of memory to payload/renderer.zip or image {other} with 0.5 GiB of memory with 2 GiB of storage with 4 threads"
+                "golem.packages.renderer changed from payload/renderer.zip or image {HASH} with 0.5 GiB of memory to payload/renderer.zip or image {other} from https://a.org/b with 0.5 GiB of memory with 2 GiB of storage with 4 threads with vpn"
             )]
         );
         let packages = json!({ "cracker": [ { "wasi": "payload/c.zip" } ] });

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::capabilities::{Dfs, Golem, Image};
+use crate::capabilities::{Dfs, Golem, Image, ImageName};
 use crate::{Grants, Narrowing};
 
 /// Lines for a prompt. Every line is safe to show.
@@ -94,8 +94,11 @@ fn golem_lines(golem: &Golem, allowed: &mut Vec<String>) {
                 .iter()
                 .map(|form| match &form.image {
                     Image::Wasi(path) => crate::Untrusted::new(path.as_str()).escaped_within(80),
-                    Image::Vm(hash) => {
+                    Image::Vm(ImageName::Hash(hash)) => {
                         format!("image {}", hash.chars().take(12).collect::<String>())
+                    }
+                    Image::Vm(ImageName::Tag(tag)) => {
+                        format!("whatever image the registry has as {tag}")
                     }
                 })
                 .collect();
@@ -188,7 +191,7 @@ mod tests {
         let section = json!({
             "golem": {
                 "budget": "10.0", "max-workers": 3, "timeout": "30m",
-                "packages": { "renderer": [ { "wasi": "payload/r.zip" }, { "vm": "9a".repeat(28) } ] }
+                "packages": { "renderer": [ { "wasi": "payload/r.zip" }, { "vm": "9a".repeat(28) }, { "vm": "golem/r:1" } ] }
             },
             "dfs": { "read": ["in"], "write": ["out"], "share": true },
             "env": ["LANG"]
@@ -198,7 +201,7 @@ mod tests {
             words.allowed[..7],
             [
                 "spend up to 10 GLM on Golem providers (subnet public), in up to 100 tasks, 3 providers at a time, 30m per job",
-                "send any of its own files to those providers and run there: renderer (payload/r.zip or image 9a9a9a9a9a9a)",
+                "send any of its own files to those providers and run there: renderer (payload/r.zip or image 9a9a9a9a9a9a or whatever image the registry has as golem/r:1)",
                 "read your storage pods in",
                 "make, read, change and empty your storage pods out",
                 "share out: whoever learns the reference can read them",

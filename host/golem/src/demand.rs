@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sovr_capability::Amount;
+use sovr_capability::capabilities::ImageName;
 
 use crate::transfer::Source;
 
@@ -32,22 +33,19 @@ pub struct WasiPackage {
     pub archive: Arc<dyn Source>,
     /// SHA-256 of the archive, where the recipe or the lock file knows it; checked before anything is unpacked.
     pub digest: Option<[u8; 32]>,
+    /// Where providers fetch it instead of from here, `http` or `https`.
+    pub url: Option<String>,
 }
 
 /// An image for a virtual machine.
 #[derive(Debug, Clone)]
 pub struct VmImage {
     /// Which.
-    pub image: Image,
-}
-
-/// How an image is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image {
-    /// SHA3-224 of the image, 56 hexadecimal digits. Always the same image.
-    Hash(String),
-    /// `user/name:tag`, whatever the registry has under this name today.
-    Tag(String),
+    pub name: ImageName,
+    /// What the runtime must offer besides, by the market's names: `vpn`, `inet`.
+    pub capabilities: Vec<String>,
+    /// Where providers fetch it instead of from where the registry says, `http` or `https`; of images named by hash.
+    pub url: Option<String>,
 }
 
 /// What a provider must bring. Sizes are GiB because that is the unit of Golem's properties.
@@ -63,8 +61,6 @@ pub struct Demand {
     pub min_cpu_threads: Option<u32>,
     /// The market's subnet.
     pub subnet: String,
-    /// What the runtime must be able to do besides: `vpn`, `inet`.
-    pub capabilities: Vec<String>,
     /// How long an agreement may be needed: the job's timeout.
     pub lifetime: Duration,
     /// Most that all agreements together may cost. A network that wants money set aside sets aside so much.

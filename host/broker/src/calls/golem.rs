@@ -342,7 +342,6 @@ impl Desk {
                 DEFAULT_SUBNET => self.public_subnet.clone(),
                 _ => terms.subnet,
             },
-            capabilities: Vec::new(),
             lifetime: terms.timeout,
             budget: reservation.amount(),
         };
@@ -367,9 +366,12 @@ impl Desk {
                     .files
                     .source(steps::tree_path("the recipe's package", path)?),
                 digest: None,
+                url: form.url.clone(),
             }),
-            Image::Vm(hash) => Form::Vm(VmImage {
-                image: golem::demand::Image::Hash(hash.clone()),
+            Image::Vm(name) => Form::Vm(VmImage {
+                name: name.clone(),
+                capabilities: form.capabilities.iter().cloned().collect(),
+                url: form.url.clone(),
             }),
         })
     }

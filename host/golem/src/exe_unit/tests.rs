@@ -133,6 +133,7 @@ async fn many_files_that_are_small_enough_do_not_fill_the_disk() {
 async fn an_archive_that_is_not_the_promised_one_is_not_deployed() {
     let package = WasiPackage {
         digest: Some([0; 32]),
+        url: None,
         ..package()
     };
     let (results, end) = batch_of(package, Vec::new()).await;

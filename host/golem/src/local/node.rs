@@ -105,9 +105,6 @@ impl Node {
         {
             return Some(format!("has {} CPU threads", settings.threads));
         }
-        if let Some(capability) = demand.capabilities.first() {
-            return Some(format!("has no capability `{capability}`"));
-        }
         None
     }
 }

@@ -138,13 +138,13 @@ pub(crate) fn demand() -> Demand {
             forms: vec![Form::Wasi(WasiPackage {
                 archive: Arc::new(Bytes::new(*b"nothing")),
                 digest: None,
+                url: None,
             })],
         },
         min_mem_gib: None,
         min_storage_gib: None,
         min_cpu_threads: None,
         subnet: "public".to_owned(),
-        capabilities: Vec::new(),
         lifetime: Duration::from_secs(3600),
         budget: sovr_capability::Amount::glm(1000),
     }

@@ -90,6 +90,7 @@ impl Activity {
         let package = WasiPackage {
             archive: files.remote(start.package),
             digest: None,
+            url: None,
         };
         let (unit, ending) =
             ExeUnit::new(Arc::clone(runtime), package, start.limits, directory.path());

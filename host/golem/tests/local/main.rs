@@ -159,13 +159,13 @@ fn demand() -> Demand {
             forms: vec![Form::Wasi(sovr_golem::demand::WasiPackage {
                 archive: Arc::new(Bytes::new(Arc::clone(archive))),
                 digest: None,
+                url: None,
             })],
         },
         min_mem_gib: None,
         min_storage_gib: None,
         min_cpu_threads: None,
         subnet: "public".to_owned(),
-        capabilities: Vec::new(),
         lifetime: Duration::from_secs(600),
         budget: sovr_capability::Amount::glm(1000),
     }

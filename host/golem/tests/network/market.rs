@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use sovr_capability::Amount;
-use sovr_golem::demand::{Image, VmImage, WasiPackage};
+use sovr_capability::capabilities::ImageName;
+use sovr_golem::demand::{VmImage, WasiPackage};
 use sovr_golem::network::TerminateReason;
 use sovr_golem::network::{MarketEvent, Network as _, NetworkError};
 use sovr_golem::transfer::Bytes;
@@ -131,18 +132,39 @@ fn images() {
     let scene = Scene::new();
     scene.run(async |scene| {
         let network = scene.connect(scene.settings()).await;
-        let of = |image| Demand {
+        let of = |name| Demand {
             package: Package {
                 name: "image".to_owned(),
-                forms: vec![Form::Vm(VmImage { image })],
+                forms: vec![Form::Vm(VmImage {
+                    name,
+                    capabilities: Vec::new(),
+                    url: None,
+                })],
             },
             ..demand()
         };
-        let known = of(Image::Tag("sovr/known:1".to_owned()));
+        let known = of(ImageName::Tag("sovr/known:1".to_owned()));
         let mut market = network.publish(&known).await.unwrap();
         soon("an offer", offer(&mut *market)).await;
         market.withdraw().await;
-        let unknown = of(Image::Tag("sovr/unknown:1".to_owned()));
+        // Elsewhere, and the registry is not asked.
+        let mut elsewhere = demand();
+        elsewhere.package.forms = vec![Form::Vm(VmImage {
+            name: ImageName::Hash("1".repeat(56)),
+            capabilities: Vec::new(),
+            url: Some("https://example.org/image".to_owned()),
+        })];
+        let mut market = network.publish(&elsewhere).await.unwrap();
+        let proposal = soon("an offer", offer(&mut *market)).await;
+        let agreement = proposal.agree().await.unwrap();
+        let path = format!("/market-api/v1/agreements/{}", agreement.id());
+        let agreed = scene.network.requestor().get(&path).ok();
+        let package = &agreed["demand"]["properties"][properties::TASK_PACKAGE];
+        let expected = format!("hash:sha3:{}:https://example.org/image", "1".repeat(56));
+        assert_eq!(*package, expected);
+        agreement.terminate(TerminateReason::Success).await;
+        market.withdraw().await;
+        let unknown = of(ImageName::Tag("sovr/unknown:1".to_owned()));
         let mut market = network.publish(&unknown).await.unwrap();
         let Ok(MarketEvent::Refused(refusal)) = soon("why", market.next()).await else {
             panic!("an image that nobody knows was offered");
@@ -171,6 +193,7 @@ fn archive() {
         demand.package.forms.push(Form::Wasi(WasiPackage {
             archive: Arc::new(Bytes::new(*b"abc")),
             digest: None,
+            url: None,
         }));
         let mut market = network.publish(&demand).await.unwrap();
         let proposal = soon("an offer", offer(&mut *market)).await;

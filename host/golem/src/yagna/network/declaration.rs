@@ -69,8 +69,11 @@ pub(super) fn declare(
             Some(least) => return Err(format!("`{least}` is no amount of {name}")),
         }
     }
-    for capability in &demand.capabilities {
+    for capability in &form.capabilities {
         terms.push(equal(names::RUNTIME_CAPABILITIES, capability)?);
+    }
+    if let Some(protocol) = &form.transfer {
+        terms.push(equal(names::TRANSFER_PROTOCOLS, protocol)?);
     }
     Ok(Declaration {
         properties,
@@ -110,13 +113,13 @@ mod tests {
                 forms: vec![Form::Wasi(WasiPackage {
                     archive: Arc::new(Bytes::new(*b"")),
                     digest: None,
+                    url: None,
                 })],
             },
             min_mem_gib: Some(0.5),
             min_storage_gib: Some(2.0),
             min_cpu_threads: Some(1),
             subnet: "public".to_owned(),
-            capabilities: vec!["inet".to_owned()],
             lifetime: Duration::from_secs(60),
             budget: Amount::glm(1),
         }
@@ -127,6 +130,8 @@ mod tests {
             package: "hash:sha3:00:gftp://0x00/1".to_owned(),
             format: None,
             runtimes: &["sovr-wasi", "wasmtime"],
+            capabilities: vec!["inet".to_owned(), "vpn".to_owned()],
+            transfer: Some("https".to_owned()),
         };
         let decorations = Decorations {
             properties: vec![Decoration {
@@ -148,7 +153,8 @@ mod tests {
              (golem.com.payment.protocol.version>1)\
              (|(golem.runtime.name=sovr-wasi)(golem.runtime.name=wasmtime))\
              (golem.inf.mem.gib>=0.5)(golem.inf.storage.gib>=2)(golem.inf.cpu.threads>=1)\
-             (golem.runtime.capabilities=inet))"
+             (golem.runtime.capabilities=inet)(golem.runtime.capabilities=vpn)\
+             (golem.activity.caps.transfer.protocol=https))"
         );
         let expiration = (end + AFTER).as_millisecond();
         assert_eq!(

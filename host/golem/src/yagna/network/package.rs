@@ -9,10 +9,11 @@ use serde::Deserialize;
 use sha2::Sha256;
 use sha3::{Digest, Sha3_256};
 use sovr_capability::Untrusted;
+use sovr_capability::capabilities::ImageName;
 
 use super::session::Session;
 use crate::blocking::blocking;
-use crate::demand::{Form, Image, Package, VmImage, WasiPackage};
+use crate::demand::{Form, Package, VmImage, WasiPackage};
 use crate::transfer::BUFFER;
 use crate::yagna::properties as names;
 
@@ -34,6 +35,10 @@ pub(super) struct Runnable {
     pub(super) format: Option<&'static str>,
     /// Any of these.
     pub(super) runtimes: &'static [&'static str],
+    /// All of these.
+    pub(super) capabilities: Vec<String>,
+    /// How it is fetched, if that is not a way that every provider knows.
+    pub(super) transfer: Option<String>,
 }
 
 /// Where an image is, as the registry says.
@@ -52,7 +57,7 @@ pub(super) async fn prepare(package: &Package, session: &Session) -> Result<Vec<
     for form in &package.forms {
         forms.push(match form {
             Form::Wasi(package) => serve(package, session).await?,
-            Form::Vm(image) => look_up(image, &session.settings.registry).await?,
+            Form::Vm(image) => find(image, &session.settings.registry).await?,
         });
     }
     Ok(forms)
@@ -65,14 +70,22 @@ async fn serve(package: &WasiPackage, session: &Session) -> Result<Runnable, Str
     let hash = blocking(move || hash(&*archive, digest))
         .await
         .map_err(|error| format!("{what}: {error}"))?;
-    let sending = session.files.send(Arc::clone(&package.archive)).await;
-    let sending = sending.map_err(|error| format!("{what} cannot be served: {error}"))?;
-    let package = format!("hash:sha3:{hash}:{}", sending.url());
-    session.keep_package(sending);
+    let address = match &package.url {
+        Some(url) => url.clone(),
+        None => {
+            let sending = session.files.send(Arc::clone(&package.archive)).await;
+            let sending = sending.map_err(|error| format!("{what} cannot be served: {error}"))?;
+            let address = sending.url().to_string();
+            session.keep_package(sending);
+            address
+        }
+    };
     Ok(Runnable {
-        package,
+        package: format!("hash:sha3:{hash}:{address}"),
         format: None,
         runtimes: &WASI,
+        capabilities: Vec::new(),
+        transfer: package.url.as_deref().and_then(scheme),
     })
 }
 
@@ -103,10 +116,29 @@ fn hash(
     Ok(hex::encode(golem.finalize()))
 }
 
-async fn look_up(image: &VmImage, registry: &Url) -> Result<Runnable, String> {
-    let (key, value) = match &image.image {
-        Image::Hash(hash) => ("hash", hash),
-        Image::Tag(tag) => ("tag", tag),
+fn scheme(url: &str) -> Option<String> {
+    Some(url.split_once(':')?.0.to_owned())
+}
+
+async fn find(image: &VmImage, registry: &Url) -> Result<Runnable, String> {
+    let (package, transfer) = match (&image.name, &image.url) {
+        (ImageName::Hash(hash), Some(url)) => (format!("hash:sha3:{hash}:{url}"), scheme(url)),
+        (name, _) => (look_up(name, registry).await?, None),
+    };
+    Ok(Runnable {
+        package,
+        format: Some(names::VM_PACKAGE_FORMAT),
+        runtimes: &VM,
+        capabilities: image.capabilities.clone(),
+        transfer,
+    })
+}
+
+/// Where the registry says that an image is.
+async fn look_up(name: &ImageName, registry: &Url) -> Result<String, String> {
+    let (key, value) = match name {
+        ImageName::Hash(hash) => ("hash", hash),
+        ImageName::Tag(tag) => ("tag", tag),
     };
     let attempt = format!("the image {value} cannot be looked up at {registry}");
     let why = |reason: &str| format!("{attempt}: {reason}");
@@ -134,11 +166,11 @@ async fn look_up(image: &VmImage, registry: &Url) -> Result<Runnable, String> {
     if !is_address {
         return Err(why("it says no address where the image is"));
     }
-    Ok(Runnable {
-        package: format!("hash:sha3:{}:{}", found.sha3.to_lowercase(), found.http),
-        format: Some(names::VM_PACKAGE_FORMAT),
-        runtimes: &VM,
-    })
+    Ok(format!(
+        "hash:sha3:{}:{}",
+        found.sha3.to_lowercase(),
+        found.http
+    ))
 }
 
 async fn fetch(url: Url) -> Result<Vec<u8>, String> {
