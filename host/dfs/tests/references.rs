@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use reqwest::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sovr_dfs::fairos::{FairosDfs, Password, Settings};
@@ -64,8 +63,6 @@ const PASSWORD: &str = "correct horse battery staple";
 type Test = fn() -> Result<(), Failed>;
 
 fn main() -> ExitCode {
-    // The client wants to know whose cryptography it would use, though all is plain HTTP here.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = Arguments::from_args();
     let installed = if arguments.list {
         Ok(PathBuf::new())
@@ -201,7 +198,7 @@ struct Stored {
 
 async fn compare_with_node() -> Result<(), Failed> {
     let server = Server::dev();
-    let client = Client::new();
+    let client = sovr_http::client(&server.bee_url().parse()?)?;
     let mut lengths = [LENGTHS.as_slice(), &[LARGE]].concat();
     for _ in 0..RANDOM {
         lengths.push(getrandom::u32()? as usize % (4 * FULL));
@@ -265,7 +262,7 @@ async fn record_of(
     user: &str,
     reference: &Reference,
 ) -> Result<ShareRecord, Failed> {
-    let client = Client::new();
+    let client = sovr_http::client(&server.url().parse()?)?;
     let login: Value = client
         .post(format!("{}/v2/user/login", server.url()))
         .json(&json!({ "userName": user, "password": PASSWORD }))

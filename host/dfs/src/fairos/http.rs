@@ -1,12 +1,8 @@
-//! Requests to one server, and what may come back: bounded, without redirects, without patience for ever.
-//!
-//! A redirect is refused: it would carry the token to a place that nobody configured. A proxy of the environment is
-//! not used for this machine itself. Of every answer but a file at most [`ANSWER_MAX`] is read.
+//! Requests to one server, and what may come back: bounded, without redirects, without patience for ever. Of every answer
+//! but a file at most [`ANSWER_MAX`] is read.
 
 use std::error::Error as _;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +10,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::header::COOKIE;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use sovr_capability::Untrusted;
 use tokio::io::{self, AsyncRead, ReadBuf};
@@ -26,7 +22,6 @@ use crate::Error;
 
 /// Most bytes of an answer that is not a file. A directory of ten thousand files has about two million.
 const ANSWER_MAX: usize = 4 << 20;
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long an ordinary answer may take. Each may cost many look-ups on the network.
 pub(super) const ORDINARY: Duration = Duration::from_secs(120);
 /// How long the server may copy or delete a whole pod.
@@ -151,7 +146,7 @@ impl Http {
         if server.query().is_some() || server.fragment().is_some() {
             return Err(refused("it has a query or a fragment"));
         }
-        let here = is_loopback(host);
+        let here = sovr_http::is_here(server);
         match server.scheme() {
             "https" => {}
             "http" if here || allow_plain_http => {}
@@ -162,27 +157,8 @@ impl Http {
             }
             _ => return Err(refused("it is neither http nor https")),
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = rustls::RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring knows the versions that rustls knows")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .retry(reqwest::retry::never())
-            .referer(false);
-        if here {
-            builder = builder.no_proxy();
-        }
-        let client = builder
-            .build()
-            .map_err(|_| refused("no HTTP client can be made for it"))?;
+        let client =
+            sovr_http::client(server).map_err(|_| refused("no HTTP client can be made for it"))?;
         let mut base = server.as_str().to_owned();
         while base.ends_with('/') {
             base.pop();
@@ -217,14 +193,6 @@ impl Http {
             None => request,
         }
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Sends a request and gives the head of a good answer.

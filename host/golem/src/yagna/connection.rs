@@ -2,15 +2,13 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT, CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Upgraded, Url, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Upgraded, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sovr_capability::Untrusted;
@@ -23,7 +21,6 @@ use crate::network::NodeId;
 
 /// Where a daemon is unless somebody says otherwise.
 const DEFAULT: &str = "http://127.0.0.1:7465";
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take beyond what the daemon was asked to wait.
 const ORDINARY: Duration = Duration::from_secs(30);
 /// Most bytes of an answer. A hundred proposals, or the output of a batch, have a fraction of it.
@@ -124,21 +121,15 @@ pub fn address(text: &str) -> Result<Url, String> {
 }
 
 fn usable(url: Url) -> Result<Url, &'static str> {
-    let host = url.host_str().ok_or("it names no host")?;
+    if !url.has_host() {
+        return Err("it names no host");
+    }
     match url.scheme() {
         "https" => Ok(url),
-        "http" if is_here(host) => Ok(url),
+        "http" if sovr_http::is_here(&url) => Ok(url),
         "http" => Err("plain http would carry the app-key in the clear to another machine"),
         _ => Err("it is neither http nor https"),
     }
-}
-
-fn is_here(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// A daemon, as one app-key sees it. Cheap to clone.
@@ -203,7 +194,11 @@ impl Daemon {
     /// # Errors
     /// [`ErrorKind::Refused`] if no client can be made for these settings.
     pub fn new(settings: Settings) -> Result<Self, DaemonError> {
-        let client = client(&settings.api)?;
+        let client = sovr_http::client(&settings.api).map_err(|error| DaemonError {
+            attempted: "make an HTTP client",
+            kind: ErrorKind::Refused,
+            reason: Untrusted::new(error.to_string()),
+        })?;
         let part = |elsewhere: Option<Url>, path: &str| {
             elsewhere.unwrap_or_else(|| beneath(&settings.api, path.split('/')))
         };
@@ -275,34 +270,6 @@ impl Daemon {
             wait: Duration::ZERO,
         }
     }
-}
-
-/// A client for what is at this address. It follows no redirects.
-pub(super) fn client(address: &Url) -> Result<Client, DaemonError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the versions that rustls knows")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        // It would carry the key to a place that nobody configured.
-        .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .retry(reqwest::retry::never())
-        .referer(false);
-    if address.host_str().is_some_and(is_here) {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| DaemonError {
-        attempted: "make an HTTP client",
-        kind: ErrorKind::Refused,
-        reason: Untrusted::new(error.to_string()),
-    })
 }
 
 /// Each segment is one whatever is in it: ids are the daemon's.

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::Url;
 use serde::Deserialize;
 use sha2::Sha256;
 use sha3::{Digest, Sha3_256};
@@ -174,9 +174,8 @@ async fn look_up(name: &ImageName, registry: &Url) -> Result<String, String> {
 }
 
 async fn fetch(url: Url) -> Result<Vec<u8>, String> {
-    let client: Client =
-        crate::yagna::connection::client(&url).map_err(|error| error.to_string())?;
     let tell = |error: reqwest::Error| error.without_url().to_string();
+    let client = sovr_http::client(&url).map_err(tell)?;
     let mut response = client.get(url).send().await.map_err(tell)?;
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(tell)? {
