@@ -12,12 +12,12 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use sovr_capability::journal::Session;
 use sovr_capability::ledger::RunMoney;
-use sovr_capability::{Amount, Journal, Ledger, RunId};
+use sovr_capability::{Journal, Ledger, RunId};
 use sovr_golem::yagna::{self, Change, Daemon, OpenSession};
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::journal::RunJournal;
+use crate::journal::LateJournal;
 
 /// How long the last bills of a session are waited for. Providers send them a moment after an agreement has ended.
 const GRACE: Duration = Duration::from_secs(30);
@@ -108,16 +108,15 @@ impl Host {
         self.home().prepare()?;
         let _alone = self.alone()?;
         let leftovers = self.leftovers()?;
-        let ledger = Ledger::open(self.home())?;
         let mut sessions = Vec::new();
         let daemon = match leftovers.sessions.is_empty() {
             true => Err(String::new()),
             false => self.daemon().map_err(|error| error.to_string()),
         };
         for leftover in leftovers.sessions {
-            sessions.push(self.end(&daemon, leftover, &ledger).await?);
+            sessions.push(self.end(&daemon, leftover).await?);
         }
-        ledger.settle_dead_runs()?;
+        Ledger::open(self.home())?.settle_dead_runs()?;
         Ok(CleanedUp {
             money: leftovers.money,
             sessions,
@@ -133,7 +132,6 @@ impl Host {
         &self,
         daemon: &Result<Daemon, String>,
         leftover: Leftover,
-        ledger: &Ledger,
     ) -> Result<Cleaned, Error> {
         let report = match (&leftover.open, daemon) {
             (None, _) => problem(
@@ -143,26 +141,13 @@ impl Host {
             (Some(open), Ok(daemon)) => match whose(daemon, open).await {
                 Err(why) => problem(why),
                 Ok(()) => {
-                    let journal = RunJournal::open(self.home(), leftover.run.clone())?;
+                    let journal = LateJournal::open(self.home(), leftover.run.clone())?;
                     yagna::cleanup(daemon, open, Arc::new(journal), GRACE).await
                 }
             },
         };
-        let sessions = Journal::open(self.home())?.sessions()?;
-        let left = sessions
-            .into_iter()
-            .find(|session| session.id == leftover.id);
-        let is_closed = left.is_none();
-        let left = left.and_then(|session| replay(&session));
-        let still_open = left.map(|open| open.agreements).unwrap_or_default();
-        let cost = cost(&report, |agreement| still_open.contains_key(agreement));
-        if !cost.is_zero() {
-            ledger.add_cost(
-                &leftover.run,
-                cost,
-                "bills that were settled by cleaning up",
-            )?;
-        }
+        let open = Journal::open(self.home())?.sessions()?;
+        let is_closed = open.iter().all(|session| session.id != leftover.id);
         Ok(Cleaned {
             leftover,
             report,
@@ -191,16 +176,6 @@ impl Host {
             Err(error) => Err(unusable(error.into())),
         }
     }
-}
-
-/// What the bills cost that this cleaning up has settled. Those that are still open are counted when they are settled, so
-/// that nothing is counted twice.
-fn cost(report: &yagna::Report, is_open: impl Fn(&str) -> bool) -> Amount {
-    let settled = report
-        .agreements
-        .iter()
-        .filter(|settled| !is_open(&settled.agreement));
-    Amount::checked_sum(settled.map(|settled| settled.accepted)).unwrap_or(Amount::MAX)
 }
 
 /// Whether the app-key is that of whoever pays for a session.

@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use crate::database::{Database, column, timestamp};
-use crate::ledger::{is_dead, lock_file, now};
-use crate::{Home, RunId, StateError};
+use crate::ledger::{add_cost, is_dead, lock_file, now};
+use crate::{Amount, Home, RunId, StateError};
 
 /// The sessions of all runs of a user, shared by all processes of the user.
 #[derive(Debug)]
@@ -81,6 +81,26 @@ impl Journal {
         self.database()
             .write("write down what is open", |transaction| {
                 append(transaction, run, session, change)
+            })
+    }
+
+    /// Appends a change to a session of a run that is over, together with what came to be paid for it. Every later run's
+    /// ceilings count that. Both have reached the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Self::append`]. Neither is written then.
+    pub fn append_with_cost(
+        &self,
+        run: &RunId,
+        session: &str,
+        change: &str,
+        cost: Amount,
+    ) -> Result<(), StateError> {
+        const PURPOSE: &str = "a bill that was settled after the run";
+        self.database()
+            .write("write down what was closed and paid", |transaction| {
+                append(transaction, run, session, change)?;
+                add_cost(transaction, run, cost, PURPOSE)
             })
     }
 
@@ -153,8 +173,8 @@ fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Ledger;
     use crate::ledger::{Account, Ceilings};
-    use crate::{Amount, Ledger};
 
     fn home() -> (tempfile::TempDir, Home) {
         let dir = tempfile::tempdir().unwrap();
@@ -202,6 +222,25 @@ mod tests {
             })
             .unwrap();
         assert_eq!(changes, 1);
+    }
+
+    #[test]
+    fn what_is_paid_after_a_run_counts_against_the_ceilings_of_later_ones() {
+        let (_dir, home) = home();
+        let over = account(&home);
+        let run = over.run().clone();
+        let journal = Journal::open(&home).unwrap();
+        journal.begin(&run, "s", "one").unwrap();
+        drop(over);
+        let cost = "0.25".parse().unwrap();
+        journal.append_with_cost(&run, "s", "two", cost).unwrap();
+        assert_eq!(journal.sessions().unwrap()[0].changes, ["one", "two"]);
+        let left = account(&home).available().unwrap();
+        assert_eq!(left, "0.75".parse().unwrap());
+        // Neither without the other.
+        journal.close("s").unwrap();
+        assert!(journal.append_with_cost(&run, "s", "three", cost).is_err());
+        assert_eq!(account(&home).available().unwrap(), left);
     }
 
     #[test]

@@ -272,23 +272,6 @@ impl Ledger {
             })
     }
 
-    /// Writes down what came to be paid for a run after it was over, which every later run's ceilings count.
-    ///
-    /// # Errors
-    /// When the run never had an account, or the database cannot be used.
-    pub fn add_cost(&self, run: &RunId, cost: Amount, purpose: &str) -> Result<(), StateError> {
-        let purpose: String = purpose.chars().take(PURPOSE_MAX).collect();
-        self.books
-            .database()
-            .write("write down a late cost", |transaction| {
-                transaction.execute(
-                    "INSERT INTO reservation (run, purpose, amount, spent, opened_at, closed_at) VALUES (?1, ?2, ?3, ?3, ?4, ?4)",
-                    params![run.as_str(), purpose, cost.to_string(), now()],
-                )
-            })
-            .map(drop)
-    }
-
     /// Each run's money, newest first, at most `most` runs.
     ///
     /// # Errors
@@ -619,6 +602,21 @@ impl Books {
     }
 }
 
+/// Writes down what came to be paid for a run after it was over, which every later run's ceilings count.
+pub(crate) fn add_cost(
+    transaction: &Transaction<'_>,
+    run: &RunId,
+    cost: Amount,
+    purpose: &str,
+) -> rusqlite::Result<()> {
+    transaction
+        .execute(
+            "INSERT INTO reservation (run, purpose, amount, spent, opened_at, closed_at) VALUES (?1, ?2, ?3, ?3, ?4, ?4)",
+            params![run.as_str(), purpose, cost.to_string(), now()],
+        )
+        .map(drop)
+}
+
 /// The file that a run holds locked while it lives.
 pub(crate) fn lock_file(runs: &Path, run: &RunId) -> PathBuf {
     runs.join(format!("{run}.lock"))
@@ -936,25 +934,6 @@ mod tests {
         }
         assert_eq!(ledger.settle_dead_runs().unwrap(), [dead.run().clone()]);
         assert_eq!(ledger.dead_runs().unwrap(), []);
-    }
-
-    #[test]
-    fn what_is_paid_after_a_run_counts_against_the_ceilings_of_later_ones() {
-        let (_dir, _home, ledger) = ledger();
-        let over = open(&ledger, ceilings("5", "5", "5"));
-        let run = over.run().clone();
-        drop(over);
-        ledger.add_cost(&run, glm("1.5"), "cleanup").unwrap();
-        let next = open(&ledger, ceilings("5", "5", "5"));
-        assert_eq!(next.available().unwrap(), glm("3.5"));
-        let of_run = ledger.runs(2).unwrap();
-        let of_run = of_run.iter().find(|money| money.run == run).unwrap();
-        assert_eq!((of_run.spent, of_run.reserved), (glm("1.5"), Amount::ZERO));
-        assert!(
-            ledger
-                .add_cost(&RunId::generate().unwrap(), glm("1"), "")
-                .is_err()
-        );
     }
 
     #[test]

@@ -135,6 +135,10 @@ impl Sweep<'_> {
         }
     }
 
+    async fn close(&mut self, id: String, accepted: Amount) {
+        self.write(Change::AgreementClosed { id, accepted }).await;
+    }
+
     /// What was set aside, if it is still there.
     async fn allocation(&mut self) -> Option<String> {
         let open = self.session.allocation.as_ref()?;
@@ -156,7 +160,10 @@ impl Sweep<'_> {
     async fn end_agreements(&mut self) -> BTreeMap<String, Ending> {
         let mut ids: Vec<_> = self.session.agreements.keys().cloned().collect();
         match self.daemon.agreements(&self.session.id).await {
-            Ok(known) => ids.extend(known.into_iter().map(|entry| entry.id)),
+            Ok(known) => {
+                let known = known.into_iter().map(|entry| entry.id);
+                ids.extend(known.filter(|id| !self.session.settled.contains(id)));
+            }
             Err(error) => self.fail(&error),
         }
         ids.sort();
@@ -167,7 +174,7 @@ impl Sweep<'_> {
                 Ok(Some(ending)) => {
                     endings.insert(id, ending);
                 }
-                Ok(None) => self.write(Change::AgreementClosed { id }).await,
+                Ok(None) => self.close(id, Amount::ZERO).await,
                 Err(error) => self.fail(&error),
             }
         }
@@ -299,9 +306,10 @@ impl Sweep<'_> {
                 self.daemon.reject_invoice(&invoice.id, &why).await
             }
         };
+        let accepted = settled.accepted;
         self.report.agreements.push(settled);
         match answer {
-            Ok(()) if is_settled => self.write(Change::AgreementClosed { id }).await,
+            Ok(()) if is_settled => self.close(id, accepted).await,
             Ok(()) => {}
             Err(error) => self.fail(&error),
         }

@@ -89,6 +89,8 @@ pub enum Change {
     AgreementClosed {
         /// Its id.
         id: String,
+        /// What was accepted for it in all.
+        accepted: Amount,
     },
     /// An activity was started. Told after.
     ActivityOpened {
@@ -153,6 +155,8 @@ pub struct OpenSession {
     pub demands: BTreeSet<String>,
     /// Agreements that are not settled, by id.
     pub agreements: BTreeMap<String, OpenAgreement>,
+    /// Agreements that are. The daemon goes on to list them.
+    pub settled: BTreeSet<String>,
     /// Activities that have not ended, with their agreements.
     pub activities: BTreeMap<String, String>,
 }
@@ -172,6 +176,7 @@ impl OpenSession {
             allocation: None,
             demands: BTreeSet::new(),
             agreements: BTreeMap::new(),
+            settled: BTreeSet::new(),
             activities: BTreeMap::new(),
         };
         for change in changes {
@@ -222,8 +227,9 @@ impl OpenSession {
                     agreement.ceiling = *most;
                 }
             }
-            Change::AgreementClosed { id } => {
+            Change::AgreementClosed { id, .. } => {
                 self.agreements.remove(id);
+                self.settled.insert(id.clone());
                 self.activities.retain(|_, agreement| agreement != id);
             }
             Change::ActivityOpened { id, agreement } => {
@@ -277,7 +283,10 @@ mod tests {
                 });
             }
         }
-        changes.push(Change::AgreementClosed { id: text("a1") });
+        changes.push(Change::AgreementClosed {
+            id: text("a1"),
+            accepted: glm("0.25"),
+        });
         // As a journal would keep them.
         let kept = serde_json::to_string(&changes).unwrap();
         let kept: Vec<Change> = serde_json::from_str(&kept).unwrap();
@@ -286,6 +295,7 @@ mod tests {
         let open = OpenSession::replay("s", &kept).unwrap();
         assert_eq!(open.demands.iter().collect::<Vec<_>>(), ["d2"]);
         assert_eq!(open.agreements.keys().collect::<Vec<_>>(), ["a2"]);
+        assert_eq!(open.settled.iter().collect::<Vec<_>>(), ["a1"]);
         assert_eq!(open.agreements["a2"].ceiling, glm("0.5"));
         assert_eq!(
             open.activities.keys().collect::<Vec<_>>(),

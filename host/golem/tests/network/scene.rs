@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sovr_capability::Amount;
-use sovr_golem::demand::{Image, VmImage};
+use sovr_capability::capabilities::ImageName;
+use sovr_golem::demand::VmImage;
 use sovr_golem::network::conformance::Subject;
 use sovr_golem::network::{Activity, Agreement, Market, MarketEvent, Proposal};
 use sovr_golem::step::Command;
@@ -152,18 +153,8 @@ impl Scene {
     /// A package that is ready on the provider.
     pub(crate) async fn work(&self, settings: NetworkSettings) -> Work {
         let mut market = self.market(settings).await;
-        let proposal = soon("an offer", offer(&mut *market)).await;
+        let work = Work::of(&mut *market).await;
         market.withdraw().await;
-        let agreement = proposal.agree().await.unwrap();
-        agreement.set_ceiling(Amount::glm(1));
-        let activity = agreement.create_activity().await.unwrap();
-        let work = Work {
-            agreement,
-            activity,
-        };
-        work.exec(vec![Command::Deploy, Command::Start])
-            .await
-            .unwrap();
         work
     }
 }
@@ -174,6 +165,21 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// With whoever offers first.
+    pub(crate) async fn of(market: &mut dyn Market) -> Self {
+        let proposal = soon("an offer", offer(market)).await;
+        let agreement = proposal.agree().await.unwrap();
+        agreement.set_ceiling(Amount::glm(1));
+        let activity = agreement.create_activity().await.unwrap();
+        let work = Self {
+            agreement,
+            activity,
+        };
+        let ready = work.exec(vec![Command::Deploy, Command::Start]);
+        ready.await.unwrap();
+        work
+    }
+
     /// Runs a batch to its end.
     pub(crate) async fn exec(&self, batch: Vec<Command>) -> Result<Vec<BatchEvent>, Failure> {
         hear(self.begin(batch).await).await
@@ -238,14 +244,15 @@ pub(crate) fn demand() -> Demand {
         package: Package {
             name: "image".to_owned(),
             forms: vec![Form::Vm(VmImage {
-                image: Image::Hash(IMAGE.to_owned()),
+                name: ImageName::Hash(IMAGE.to_owned()),
+                capabilities: Vec::new(),
+                url: None,
             })],
         },
         min_mem_gib: Some(0.5),
         min_storage_gib: None,
         min_cpu_threads: None,
         subnet: SUBNET.to_owned(),
-        capabilities: Vec::new(),
         lifetime: Duration::from_secs(3600),
         budget: Amount::glm(900),
     }

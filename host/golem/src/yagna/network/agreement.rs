@@ -104,9 +104,10 @@ impl Deal {
         let bill = contract.account.close();
         session.remove_account(id);
         if ended.is_ok() {
-            session
-                .scribe
-                .note(Change::AgreementClosed { id: id.clone() });
+            session.scribe.note(Change::AgreementClosed {
+                id: id.clone(),
+                accepted: bill.accepted,
+            });
         }
         contract.stall.freed(&contract.provider.id);
         let member = self.state().member.take();

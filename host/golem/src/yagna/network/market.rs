@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use sovr_capability::Amount;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -139,7 +140,10 @@ impl Proposal for YagnaProposal {
         session.add_account(&id, Arc::clone(&account));
         if let Err(error) = self.conclude(&id).await {
             session.remove_account(&id);
-            session.scribe.note(Change::AgreementClosed { id });
+            session.scribe.note(Change::AgreementClosed {
+                id,
+                accepted: Amount::ZERO,
+            });
             return Err(error);
         }
         self.stall.agreed(&self.provider.id);
