@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sovr_capability::Reservation;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::demand::Demand;
 use crate::event::{Event, Observer};
@@ -93,7 +93,8 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Publishes the demand. `reservation` is spent for this job and released when it ends.
+    /// Publishes the demand. `reservation` is spent for this job and released when it ends. Nothing is half open if this is
+    /// dropped: what was begun is ended in order by a task of its own, which holds `observer` until then.
     pub async fn open(
         network: Arc<dyn Network>,
         job: Job,
@@ -117,19 +118,31 @@ impl Executor {
             budget: purse.budget(),
             max_workers: job.max_workers.max(1),
         };
-        let market = network.publish(&job.demand).await?;
-        observer.observe(&Event::JobStarted {
-            terms: terms.clone(),
+        let (opened, opening) = oneshot::channel();
+        tokio::spawn(async move {
+            let market = match network.publish(&job.demand).await {
+                Ok(market) => market,
+                Err(error) => {
+                    let _ = opened.send(Err(error.into()));
+                    return;
+                }
+            };
+            observer.observe(&Event::JobStarted {
+                terms: terms.clone(),
+            });
+            let board = Board::new(job.max_attempts, Arc::clone(&observer));
+            let shared = Arc::new(Shared::new(board, purse, observer));
+            let (driver, finished) = Driver::new(job, Arc::clone(&shared), market);
+            // If nobody takes it, it is dropped, which ends the job.
+            let _ = opened.send(Ok(Self {
+                terms,
+                shared,
+                finished,
+            }));
+            driver.run().await;
         });
-        let board = Board::new(job.max_attempts, Arc::clone(&observer));
-        let shared = Arc::new(Shared::new(board, purse, observer));
-        let (driver, finished) = Driver::new(job, Arc::clone(&shared), market);
-        tokio::spawn(driver.run());
-        Ok(Self {
-            terms,
-            shared,
-            finished,
-        })
+        // The task is gone only when the runtime is being shut down.
+        opening.await.unwrap_or(Err(ExecutorError::Closed))
     }
 
     /// What was agreed.

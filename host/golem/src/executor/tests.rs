@@ -3,14 +3,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sovr_capability::Amount;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::{Executor, ExecutorError, Job, Task};
+use crate::demand::Demand;
 use crate::event::Event;
 use crate::failure::FailureKind;
 use crate::local::testing::{Scene, demand, run};
-use crate::local::{Fault, Faults, ProviderSettings};
+use crate::local::{Fault, Faults, LocalNetwork, ProviderSettings};
+use crate::network::{Market, Network, NetworkError};
 use crate::outcome::{Outcome, Summary};
 use crate::price::{LinearPrice, Strategy};
 use crate::purse::tests::Coins;
@@ -824,4 +828,62 @@ async fn a_provider_whose_bill_was_refused_is_not_asked_again() {
     run_.submit("b", vec![run("echo", &[])]);
     assert_eq!(name(&run_.next().await), "birch");
     run_.close(&scene).await;
+}
+
+/// A network that takes its time to publish a demand.
+struct Slow {
+    network: Arc<LocalNetwork>,
+    begun: Notify,
+    go_on: Notify,
+}
+
+#[async_trait]
+impl Network for Slow {
+    fn name(&self) -> &str {
+        self.network.name()
+    }
+
+    fn driver(&self) -> &str {
+        self.network.driver()
+    }
+
+    async fn publish(&self, demand: &Demand) -> Result<Box<dyn Market>, NetworkError> {
+        self.begun.notify_one();
+        self.go_on.notified().await;
+        self.network.publish(demand).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_waits_for_while_it_is_opened_ends_in_order() {
+    let scene = Scene::new(1, Faults::default());
+    let slow = Arc::new(Slow {
+        network: Arc::clone(&scene.network),
+        begun: Notify::new(),
+        go_on: Notify::new(),
+    });
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let observer = move |event: &Event| drop(sender.send(event.clone()));
+    let coins = Coins::new(Amount::glm(10));
+    let opening = tokio::spawn(Executor::with_funds(
+        Arc::clone(&slow) as _,
+        job(1),
+        coins.clone(),
+        Arc::new(observer),
+    ));
+    slow.begun.notified().await;
+    opening.abort();
+    assert!(opening.await.is_err());
+    slow.go_on.notify_one();
+    // The watcher goes with the job, so who waits for it waits for the job's end.
+    let mut seen = Vec::new();
+    while let Some(event) = events.recv().await {
+        seen.push(event);
+    }
+    assert!(
+        matches!(seen.last(), Some(Event::JobFinished { .. })),
+        "{seen:?}"
+    );
+    assert!(coins.released());
+    scene.assert_empty();
 }

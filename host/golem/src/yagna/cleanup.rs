@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use sovr_capability::{Amount, Untrusted};
 use tokio::time::Instant;
 
+use super::closing::close;
 use super::connection::Daemon;
 use super::error::{DaemonError, ErrorKind};
 use super::journal::{Change, Journal, OpenSession};
 use super::market::AgreementState;
-use super::network::allocation::{by_timeout, give_back};
+use super::network::allocation::by_timeout;
 use super::payment::{BillStatus, Invoice};
 use crate::blocking::blocking;
 use crate::network::{NodeId, TerminateReason};
@@ -21,6 +22,8 @@ use crate::network::{NodeId, TerminateReason};
 const DESTROY: Duration = Duration::from_secs(30);
 /// How long the daemon is asked to wait for bills at a time.
 const POLL: Duration = Duration::from_secs(5);
+/// It takes whole seconds, and does not wait for less.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// An agreement that was ended, and its bill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,25 +105,32 @@ impl Sweep<'_> {
                 Err(error) => self.fail(&error),
             }
         }
-        let allocation = self.allocation().await;
         let mut endings = self.end_agreements().await;
         self.hear_invoices(&mut endings, grace).await;
-        for (id, ending) in endings {
-            self.settle(id, ending, allocation.as_deref()).await;
-        }
-        if let Some(id) = allocation.filter(|_| !self.waits) {
-            let left = self.daemon.allocation(&id).await;
-            match give_back(self.daemon, &id).await {
-                Ok(()) => {
-                    self.report.released = left.ok().map(|left| left.remaining_amount);
-                    self.write(Change::AllocationClosed { id }).await;
-                }
-                Err(error) => self.fail(&error),
-            }
+        if let Err(error) = self.settle_all(endings).await {
+            self.fail(&error);
         }
         if self.report.problems.is_empty() {
             self.write(Change::SessionClosed).await;
         }
+    }
+
+    /// Pays what is owed, and gives the rest back. What is not known to be owed or not, or to be there or not, is left for
+    /// the next time.
+    async fn settle_all(&mut self, endings: BTreeMap<String, Ending>) -> Result<(), DaemonError> {
+        let allocation = self.allocation().await?;
+        let noted = self.noted().await?;
+        for (id, ending) in endings {
+            let noted = noted.get(&id).copied().unwrap_or_default();
+            self.settle(id, ending, noted, allocation.as_deref()).await;
+        }
+        if let Some(id) = allocation.filter(|_| !self.waits) {
+            let left = self.daemon.allocation(&id).await;
+            close(|| self.daemon.release(&id)).await?;
+            self.report.released = left.ok().map(|left| left.remaining_amount);
+            self.write(Change::AllocationClosed { id }).await;
+        }
+        Ok(())
     }
 
     fn fail(&mut self, error: &DaemonError) {
@@ -140,19 +150,17 @@ impl Sweep<'_> {
     }
 
     /// What was set aside, if it is still there.
-    async fn allocation(&mut self) -> Option<String> {
-        let open = self.session.allocation.as_ref()?;
-        let found = match &open.id {
-            Some(id) => self.daemon.allocation(id).await.map(|found| Some(found.id)),
-            None => by_timeout(self.daemon, open.timeout).await,
+    async fn allocation(&self) -> Result<Option<String>, DaemonError> {
+        let Some(open) = &self.session.allocation else {
+            return Ok(None);
         };
-        match found {
-            Ok(found) => found,
-            Err(error) if error.kind == ErrorKind::NotFound => None,
-            Err(error) => {
-                self.fail(&error);
-                None
-            }
+        let Some(id) = &open.id else {
+            return by_timeout(self.daemon, open.timeout).await;
+        };
+        match self.daemon.allocation(id).await {
+            Ok(found) => Ok(Some(found.id)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -225,6 +233,7 @@ impl Sweep<'_> {
             .any(|ending| ending.has_worked && ending.invoice.is_none())
         {
             let left = end.saturating_duration_since(Instant::now());
+            let is_last = left < SHORTEST;
             let heard = self
                 .daemon
                 .invoice_events(&self.session.id, after, left.min(POLL));
@@ -232,11 +241,9 @@ impl Sweep<'_> {
                 Ok(heard) => heard,
                 Err(error) => return self.fail(&error),
             };
-            if heard.is_empty() && left.is_zero() {
-                return;
-            }
+            let before = after;
             for event in heard {
-                after = event.event_date;
+                after = event.event_date.max(after);
                 match self.daemon.invoice(&event.id).await {
                     Ok(invoice) => {
                         if let Some(ending) = endings.get_mut(&invoice.agreement_id) {
@@ -246,21 +253,28 @@ impl Sweep<'_> {
                     Err(error) => return self.fail(&error),
                 }
             }
+            if is_last && after == before {
+                return;
+            }
         }
     }
 
     /// Accepts what is owed, if that is allowed.
-    async fn settle(&mut self, id: String, ending: Ending, allocation: Option<&str>) {
+    async fn settle(
+        &mut self,
+        id: String,
+        ending: Ending,
+        noted: Amount,
+        allocation: Option<&str>,
+    ) {
         let Ending {
             provider,
             ceiling,
             has_worked,
             invoice,
         } = ending;
-        let noted = match self.noted(&id).await {
-            Ok(noted) => noted,
-            Err(error) => return self.fail(&error),
-        };
+        // What notes have accepted is owed, whatever the ceiling became.
+        let ceiling = ceiling.max(noted);
         let mut settled = Settled {
             agreement: id.clone(),
             claimed: invoice.as_ref().map_or(noted, |invoice| invoice.amount),
@@ -315,28 +329,36 @@ impl Sweep<'_> {
         }
     }
 
-    /// What was accepted for an agreement by debit notes.
-    async fn noted(&self, agreement: &str) -> Result<Amount, DaemonError> {
-        let mut latest: HashMap<String, Amount> = HashMap::new();
+    /// What was accepted by debit notes, by agreement.
+    async fn noted(&self) -> Result<HashMap<String, Amount>, DaemonError> {
+        // Each note tells what is owed for its activity since that began.
+        let mut latest: HashMap<(String, String), Amount> = HashMap::new();
         let mut after = Timestamp::UNIX_EPOCH;
         loop {
             let events = self
                 .daemon
                 .debit_note_events(&self.session.id, after, Duration::ZERO);
             let events = events.await?;
-            if events.is_empty() {
-                let sum = Amount::checked_sum(latest.into_values());
-                return Ok(sum.unwrap_or(Amount::MAX));
-            }
+            let before = after;
             for event in events {
-                after = event.event_date;
+                after = event.event_date.max(after);
                 let note = self.daemon.debit_note(&event.id).await?;
-                if note.agreement_id == agreement && is_accepted(note.status) {
-                    let owed = latest.entry(note.activity_id).or_default();
+                if is_accepted(note.status) {
+                    let of = (note.agreement_id, note.activity_id);
+                    let owed = latest.entry(of).or_default();
                     *owed = note.total_amount_due.max(*owed);
                 }
             }
+            if after == before {
+                break;
+            }
         }
+        let mut sums: HashMap<String, Amount> = HashMap::new();
+        for ((agreement, _), owed) in latest {
+            let sum = sums.entry(agreement).or_default();
+            *sum = sum.checked_add(owed).unwrap_or(Amount::MAX);
+        }
+        Ok(sums)
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Change {
         /// When the allocation ends by itself; no other has the same.
         timeout: Timestamp,
     },
+    /// It was not, for certain. Told after.
+    AllocationRefused,
     /// Money was set aside. Told after.
     AllocationOpened {
         /// The allocation's id.
@@ -162,6 +164,19 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
+    pub(super) fn new(id: &str, node: &NodeId, at: Timestamp) -> Self {
+        Self {
+            id: id.to_owned(),
+            node: node.clone(),
+            at,
+            allocation: None,
+            demands: BTreeSet::new(),
+            agreements: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            activities: BTreeMap::new(),
+        }
+    }
+
     /// What the changes of a session, in their order, have left. None if it was closed, or never began.
     #[must_use]
     pub fn replay<'a>(id: &str, changes: impl IntoIterator<Item = &'a Change>) -> Option<Self> {
@@ -169,16 +184,7 @@ impl OpenSession {
         let Some(Change::SessionOpened { node, at }) = changes.next() else {
             return None;
         };
-        let mut session = Self {
-            id: id.to_owned(),
-            node: node.clone(),
-            at: *at,
-            allocation: None,
-            demands: BTreeSet::new(),
-            agreements: BTreeMap::new(),
-            settled: BTreeSet::new(),
-            activities: BTreeMap::new(),
-        };
+        let mut session = Self::new(id, node, *at);
         for change in changes {
             if *change == Change::SessionClosed {
                 return None;
@@ -188,7 +194,16 @@ impl OpenSession {
         Some(session)
     }
 
-    fn apply(&mut self, change: &Change) {
+    /// Whether nothing is left of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.allocation.is_none()
+            && self.demands.is_empty()
+            && self.agreements.is_empty()
+            && self.activities.is_empty()
+    }
+
+    pub(super) fn apply(&mut self, change: &Change) {
         match change {
             Change::SessionOpened { .. } | Change::SessionClosed => {}
             Change::AllocationWanted {
@@ -208,7 +223,7 @@ impl OpenSession {
                     allocation.id = Some(id.clone());
                 }
             }
-            Change::AllocationClosed { .. } => self.allocation = None,
+            Change::AllocationRefused | Change::AllocationClosed { .. } => self.allocation = None,
             Change::DemandOpened { id } => {
                 self.demands.insert(id.clone());
             }

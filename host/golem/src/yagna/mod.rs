@@ -21,6 +21,7 @@
 
 pub mod activity;
 pub mod cleanup;
+mod closing;
 pub mod connection;
 pub mod error;
 pub mod files;

@@ -42,6 +42,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_crash_before_the_first_answer_leaves_nothing",
         early_crash,
     ),
+    ("what_cannot_be_closed_stays_in_the_journal", unclosed),
 ];
 
 fn step(program: &str, args: &[&str]) -> Command {
@@ -264,7 +265,15 @@ fn crash() {
         let [open] = open.as_slice() else {
             panic!("not one session: {open:?}");
         };
-        let report = cleanup(&daemon, open, book, Duration::from_secs(60)).await;
+        // Not to know of the money is no reason to close what is to be paid from it.
+        let gate = Gate::before(scene.network.requestor());
+        gate.refuse("GET", "/allocations/", 1, 500, "{}");
+        let through = Daemon::new(scene.settings_through(&gate).daemon).unwrap();
+        let minute = Duration::from_secs(60);
+        let report = cleanup(&through, open, Arc::clone(&book) as _, minute).await;
+        assert_eq!(report.problems.len(), 1, "{report:?}");
+        assert_eq!(scene.book.open()[0].agreements.len(), 1);
+        let report = cleanup(&daemon, open, book, minute).await;
         assert_eq!(report.problems, [""; 0]);
         let owed = amount("0.14");
         let settled = Settled {
@@ -307,5 +316,25 @@ fn early_crash() {
         let report = cleanup(&daemon, open, book, Duration::ZERO).await;
         assert_eq!(report.problems, [""; 0]);
         assert_eq!(report.released, Some(Amount::glm(900)));
+    });
+}
+
+fn unclosed() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let gate = Gate::before(scene.network.requestor());
+        gate.refuse("DELETE", "/demands", 100, 500, "{}");
+        let market = scene.market(scene.settings_through(&gate)).await;
+        soon("the end of the market", market.withdraw()).await;
+        let open = scene.book.open();
+        let [open] = open.as_slice() else {
+            panic!("not one session: {open:?}");
+        };
+        assert_eq!((open.demands.len(), &open.allocation), (1, &None));
+
+        let daemon = Daemon::new(scene.settings().daemon).unwrap();
+        let book = Arc::new(scene.book.clone());
+        let report = cleanup(&daemon, open, book, Duration::ZERO).await;
+        assert_eq!((report.problems, report.demands), (Vec::new(), 1));
     });
 }

@@ -16,9 +16,6 @@ use crate::yagna::journal::Change;
 const AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// No job is thought to take longer.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Tries to give an allocation back.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// When a job that may take so long is over.
 pub(super) fn end_of(lifetime: Duration) -> Timestamp {
@@ -48,7 +45,13 @@ pub(super) async fn set_aside(
         Ok(allocation) => allocation.id,
         Err(error) => match find(daemon, &error, timeout).await {
             Some(id) => id,
-            None => return Err(explain(settings, amount, &error)),
+            None => {
+                // What may have been set aside without our hearing of it is left to who cleans up.
+                if !error.kind.may_pass() {
+                    scribe.note(Change::AllocationRefused);
+                }
+                return Err(explain(settings, amount, &error));
+            }
         },
     };
     scribe.note(Change::AllocationOpened { id: id.clone() });
@@ -101,23 +104,5 @@ pub(super) fn unavailable(settings: &NetworkSettings, reason: String) -> Network
     NetworkError::Unavailable {
         network: settings.network.clone(),
         reason,
-    }
-}
-
-/// Gives an allocation back. One that is given back already is no error.
-pub(in crate::yagna) async fn give_back(daemon: &Daemon, id: &str) -> Result<(), DaemonError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match daemon.release(id).await {
-            Ok(()) => return Ok(()),
-            Err(error) if matches!(error.kind, ErrorKind::Gone | ErrorKind::NotFound) => {
-                return Ok(());
-            }
-            Err(error) if error.kind.may_pass() && tries < TRIES => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(error),
-        }
     }
 }

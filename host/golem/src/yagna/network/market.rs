@@ -138,12 +138,14 @@ impl Proposal for YagnaProposal {
         let (account, events) = Account::open(session.till(), self.interval);
         let account = Arc::new(account);
         session.add_account(&id, Arc::clone(&account));
-        if let Err(error) = self.conclude(&id).await {
+        if let Err(Failed { error, is_void }) = self.conclude(&id).await {
             session.remove_account(&id);
-            session.scribe.note(Change::AgreementClosed {
-                id,
-                accepted: Amount::ZERO,
-            });
+            if is_void {
+                session.scribe.note(Change::AgreementClosed {
+                    id,
+                    accepted: Amount::ZERO,
+                });
+            }
             return Err(error);
         }
         self.stall.agreed(&self.provider.id);
@@ -163,6 +165,13 @@ impl Proposal for YagnaProposal {
     }
 }
 
+/// Why there is no agreement.
+struct Failed {
+    error: NetworkError,
+    /// It is not in force, and never will be.
+    is_void: bool,
+}
+
 impl YagnaProposal {
     fn lost(&self, error: &DaemonError) -> NetworkError {
         NetworkError::Lost {
@@ -171,13 +180,17 @@ impl YagnaProposal {
         }
     }
 
-    /// Has the provider approve. However this ends otherwise, the agreement is void.
-    async fn conclude(&self, id: &str) -> Result<(), NetworkError> {
+    /// Has the provider approve, or makes the agreement void.
+    async fn conclude(&self, id: &str) -> Result<(), Failed> {
         let (daemon, settings) = (&self.session.daemon, &self.session.settings);
         if let Err(error) = daemon.confirm(id, &self.session.id).await
             && !error.kind.may_pass()
         {
-            return Err(self.lost(&error));
+            // The provider has not heard of it.
+            return Err(Failed {
+                error: self.lost(&error),
+                is_void: true,
+            });
         }
         // If the confirmation may not have got through, the wait says so.
         let end = Instant::now() + settings.waits.approval;
@@ -191,30 +204,41 @@ impl YagnaProposal {
                 ErrorKind::TimedOut if left.is_zero() => break,
                 ErrorKind::TimedOut => {}
                 kind if kind.may_pass() && !left.is_zero() => tokio::time::sleep(PAUSE).await,
-                ErrorKind::Gone => return Err(self.refused(id, &error).await),
+                ErrorKind::Gone => {
+                    return Err(Failed {
+                        error: self.refused(id, &error).await,
+                        is_void: true,
+                    });
+                }
                 _ => {
-                    self.void(id).await;
-                    return Err(self.lost(&error));
+                    return Err(Failed {
+                        error: self.lost(&error),
+                        is_void: self.void(id).await,
+                    });
                 }
             }
         }
-        self.void(id).await;
-        Err(NetworkError::Lost {
-            provider: self.provider.name.clone(),
-            reason: format!(
-                "it has not answered to an agreement within {} s",
-                settings.waits.approval.as_secs()
-            ),
+        let within = settings.waits.approval.as_secs();
+        Err(Failed {
+            error: NetworkError::Lost {
+                provider: self.provider.name.clone(),
+                reason: format!("it has not answered to an agreement within {within} s"),
+            },
+            is_void: self.void(id).await,
         })
     }
 
-    /// Takes an agreement back, or ends it if the provider was faster.
-    async fn void(&self, id: &str) {
+    /// Takes an agreement back, or ends it if the provider was faster. Answers whether that is certain.
+    async fn void(&self, id: &str) -> bool {
         let daemon = &self.session.daemon;
         let cancelled = patiently(|| daemon.cancel(id, "no approval in time")).await;
-        if cancelled.is_err_and(|error| error.kind == ErrorKind::Gone) {
-            let reason = TerminateReason::Cancelled("the approval came too late".to_owned());
-            let _ = patiently(|| daemon.terminate(id, &reason)).await;
+        match cancelled {
+            Ok(()) => true,
+            Err(error) if error.kind == ErrorKind::Gone => {
+                let reason = TerminateReason::Cancelled("the approval came too late".to_owned());
+                patiently(|| daemon.terminate(id, &reason)).await.is_ok()
+            }
+            Err(error) => error.kind == ErrorKind::NotFound,
         }
     }
 

@@ -20,6 +20,7 @@ use super::stall::Stall;
 use crate::demand::Demand;
 use crate::network::{MarketEvent, NetworkError, NodeId, Provider};
 use crate::timing::until;
+use crate::yagna::closing::close;
 use crate::yagna::error::{DaemonError, ErrorKind};
 use crate::yagna::journal::Change;
 use crate::yagna::market::{Declaration, DemandEvent, Proposal, ProposalState, Reason};
@@ -141,11 +142,7 @@ impl Negotiator {
     async fn retire(&mut self, keep: usize) {
         let old = self.subscriptions.len().saturating_sub(keep);
         for Subscription { id, .. } in self.subscriptions.drain(..old) {
-            let taken_back = match self.session.daemon.withdraw(&id).await {
-                Ok(()) => true,
-                Err(error) => error.kind == ErrorKind::NotFound,
-            };
-            if taken_back {
+            if close(|| self.session.daemon.withdraw(&id)).await.is_ok() {
                 self.session.scribe.note(Change::DemandClosed { id });
             }
         }

@@ -12,11 +12,12 @@ use sovr_capability::Amount;
 use tokio::sync::watch;
 
 use super::account::{Account, Till};
-use super::allocation::{self, give_back, set_aside};
+use super::allocation::{self, set_aside};
 use super::scribe::Scribe;
 use super::settings::NetworkSettings;
 use super::{Connection, acceptor};
 use crate::network::NetworkError;
+use crate::yagna::closing::close;
 use crate::yagna::connection::Daemon;
 use crate::yagna::files::{Files, Sending};
 use crate::yagna::journal::{Change, Journal};
@@ -83,10 +84,7 @@ impl Session {
         let allocation = match set_aside(&daemon, &settings, budget, end, &scribe).await {
             Ok(allocation) => allocation,
             Err(error) => {
-                // What may have been set aside without our hearing of it is left to who cleans up.
-                if !matches!(error, NetworkError::Unavailable { .. }) {
-                    scribe.note(Change::SessionClosed);
-                }
+                scribe.note(Change::SessionClosed);
                 return Err(error);
             }
         };
@@ -153,13 +151,14 @@ impl Session {
         for package in packages {
             package.end().await;
         }
-        // Should this fail, the journal says so by its silence.
-        if give_back(&self.daemon, &self.allocation).await.is_ok() {
+        let allocation = &self.allocation;
+        if close(|| self.daemon.release(allocation)).await.is_ok() {
             self.scribe.note(Change::AllocationClosed {
-                id: self.allocation.clone(),
+                id: allocation.clone(),
             });
-            let _ = self.scribe.write(Change::SessionClosed).await;
         }
+        // What could not be closed keeps the session in the journal.
+        let _ = self.scribe.write(Change::SessionClosed).await;
     }
 }
 
