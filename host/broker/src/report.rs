@@ -141,6 +141,10 @@ pub struct Report {
     pub audit: PathBuf,
     /// Calls that were refused.
     pub denials: u64,
+    /// Demands, with what came of them, that could not be closed at the Golem daemon. [`Host::clean_up`] ends them.
+    ///
+    /// [`Host::clean_up`]: crate::Host::clean_up
+    pub left_open: usize,
     /// Peak memory of the runner process, bytes, where the kernel tells.
     pub peak_memory: Option<u64>,
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sovr_capability::ledger::{Account, Ceilings};
-use sovr_capability::{Amount, Grants, Ledger, Policy, RunId, Size, audit};
+use sovr_capability::{Amount, Grants, Journal, Ledger, Policy, RunId, Size, audit};
 use sovr_dfs::Dfs;
 use sovr_golem::Network;
 use sovr_golem::local::LocalNetwork;
@@ -116,10 +116,10 @@ async fn run_gated(
     }
 
     let tally = std::mem::take(&mut *desk.tally.lock().unwrap_or_else(PoisonError::into_inner));
-    let cost = match desk.account {
+    let (cost, left_open) = match desk.account {
         // Everything that held the account is gone: the objects are ended and the calls dropped.
-        Some(account) => account.spent()?,
-        None => Amount::ZERO,
+        Some(account) => (account.spent()?, left_open(host, id)?),
+        None => (Amount::ZERO, 0),
     };
     cleaner.clean();
     let (outputs, more_outputs) = outputs(&tree, started);
@@ -141,6 +141,7 @@ async fn run_gated(
         log: log_path,
         audit: gate.log().path().to_owned(),
         denials: gate.denials(),
+        left_open,
         peak_memory,
     })
 }
@@ -255,6 +256,12 @@ async fn network(
             Arc::new(LocalNetwork::new(networks.local, Arc::clone(host.code()?)))
         }
     })
+}
+
+/// Sessions of a run that is over and should have closed them.
+fn left_open(host: &Host, id: &RunId) -> Result<usize, Error> {
+    let sessions = Journal::open(host.home())?.sessions()?;
+    Ok(sessions.iter().filter(|session| session.run == *id).count())
 }
 
 fn account(host: &Host, id: &RunId, budget: Amount) -> Result<Account, Error> {

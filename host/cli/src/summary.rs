@@ -189,6 +189,10 @@ fn places(report: &Report) -> Vec<(&'static str, Vec<String>)> {
         let line = format!("{calls}; `sovr-host audit show {}` tells which", report.run);
         places.push(("refused", vec![line]));
     }
+    if report.left_open > 0 {
+        let what = "work at the Golem daemon; `sovr-host cleanup` ends it".to_owned();
+        places.push(("open", vec![what]));
+    }
     places.push(("log", vec![path(&report.log)]));
     places.push(("audit", vec![path(&report.audit)]));
     places
@@ -263,6 +267,7 @@ mod tests {
             audit: "/state/audit/run.jsonl".into(),
             providers: 1,
             denials: 2,
+            left_open: 1,
             peak_memory: None,
         }
     }
@@ -279,6 +284,7 @@ mod tests {
           outputs /pods/render/output
                     out0000.png  120.0 KiB
           refused 2 calls; `sovr-host audit show 20261121-073600-5f1c22ab90de` tells which
+             open work at the Golem daemon; `sovr-host cleanup` ends it
               log /pods/render/logs/run.jsonl
             audit /state/audit/run.jsonl
         ");

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() -> ExitCode {
     // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         (
             "status_tells_how_things_stand",
             daemon::status_tells_how_things_stand,
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
         (
             "a_pod_runs_on_golem_and_its_provider_is_paid",
             run::a_pod_runs_on_golem_and_its_provider_is_paid,
+        ),
+        (
+            "what_a_run_cannot_close_is_told",
+            run::what_a_run_cannot_close_is_told,
         ),
         (
             "what_a_killed_run_has_open_is_ended",

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use sovr_capability::{Home, Journal};
-use sovr_test_golem::{Fault, Network, Provider, Terms};
+use sovr_test_golem::{Fault, Gate, Network, Provider, Terms};
 use sovr_test_support::http::{Listener, Response};
 
 use crate::daemon::User;
@@ -150,4 +150,32 @@ pub(crate) fn what_a_killed_run_has_open_is_ended() {
         (again.code, again.stderr.as_str()),
         (Some(0), "nothing was left open\n")
     );
+}
+
+pub(crate) fn what_a_run_cannot_close_is_told() {
+    let scene = Scene::new();
+    let gate = Gate::before(scene.network.requestor());
+    gate.refuse("DELETE", "/allocations", 100, 500, "{}");
+    let user = scene.user();
+    let directory = tempfile::tempdir().unwrap();
+    let pod = hello_world(directory.path());
+    let registry = format!("http://{}", scene.registry.address());
+    let words = ["run", pod.to_str().unwrap(), "--yes", "--network", "yagna"];
+    let variables = [
+        (
+            "YAGNA_PAYMENT_URL",
+            format!("{}/payment-api/v1", gate.url()),
+        ),
+        ("YAGNA_SUBNET", SUBNET.to_owned()),
+        ("GOLEM_REGISTRY_URL", registry),
+    ];
+    let variables = variables
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let given = user.run_with(&words, &variables);
+    assert_eq!(given.code, Some(0), "{given:?}");
+    assert!(given.stderr.contains("sovr-host cleanup"), "{given:?}");
+    let done = user.run(&["cleanup", "--json"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    scene.assert_empty();
 }
