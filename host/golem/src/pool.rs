@@ -18,6 +18,8 @@ const NAMED: usize = 5;
 /// The offers of one job.
 pub(crate) struct Pool {
     strategy: Strategy,
+    /// What the market asks beyond the demand, in words.
+    asked: Vec<String>,
     offers: u64,
     open: Vec<Offer>,
     refusals: BTreeMap<String, u64>,
@@ -29,9 +31,10 @@ struct Offer {
 }
 
 impl Pool {
-    pub(crate) fn new(strategy: Strategy) -> Self {
+    pub(crate) fn new(strategy: Strategy, market: &dyn Market) -> Self {
         Self {
             strategy,
+            asked: market.asked(),
             offers: 0,
             open: Vec::new(),
             refusals: BTreeMap::new(),
@@ -133,6 +136,9 @@ impl Pool {
             if let Some(value) = value {
                 text.push_str(&format!(" with at least {value} {name}"));
             }
+        }
+        for asked in &self.asked {
+            text.push_str(&format!(" with {asked}"));
         }
         text.push_str(&match self.offers {
             0 => "; no offer came".to_owned(),

@@ -263,8 +263,8 @@ impl Keeper {
 
     /// Finds a provider on which the package starts.
     async fn find(&self) -> Result<Lease, Failure> {
-        let mut market = match self.network.publish(&self.job.demand).await {
-            Ok(market) => Some(market),
+        let market = match self.network.publish(&self.job.demand).await {
+            Ok(market) => market,
             Err(error) => return Err(Failure::new(FailureKind::NoProvider, error.to_string())),
         };
         self.observer.observe(&Event::JobStarted {
@@ -276,7 +276,8 @@ impl Keeper {
                 max_workers: 1,
             },
         });
-        let mut pool = Pool::new(self.job.strategy.clone());
+        let mut pool = Pool::new(self.job.strategy.clone(), &*market);
+        let mut market = Some(market);
         let found = self.try_providers(&mut market, &mut pool).await;
         drop(pool);
         if let Some(market) = market {

@@ -9,7 +9,7 @@ use serde_json::json;
 use sovr_capability::{Amount, Untrusted};
 use sovr_golem::network::TerminateReason;
 use sovr_golem::yagna::activity::{
-    ActivityState, Capture, CommandResult, Instruction, Output, Verdict,
+    ActivityState, Capture, CommandResult, Instruction, Output, ProgressArgs, Verdict,
 };
 use sovr_golem::yagna::market::{
     AgreementEventKind, AgreementState, Declaration, DemandEvent, Proposal, ProposalState, Side,
@@ -675,7 +675,11 @@ async fn finished(daemon: &Daemon, activity: &str, batch: &[Instruction]) -> Vec
 
 fn ready() -> [Instruction; 2] {
     [
-        Instruction::Deploy {},
+        Instruction::Deploy {
+            progress: ProgressArgs {
+                update_interval: "1s",
+            },
+        },
         Instruction::Start { args: Vec::new() },
     ]
 }

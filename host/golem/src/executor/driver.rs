@@ -54,7 +54,7 @@ impl Driver {
     ) -> (Self, watch::Receiver<bool>) {
         let (finished, has_finished) = watch::channel(false);
         let driver = Self {
-            pool: Pool::new(job.strategy.clone()),
+            pool: Pool::new(job.strategy.clone(), &*market),
             job,
             shared,
             market: Some(market),

@@ -205,6 +205,11 @@ pub trait Market: Send {
     /// Waits for the next answer.
     async fn next(&mut self) -> Result<MarketEvent, NetworkError>;
 
+    /// What it asks of every provider beyond the demand, each in words that follow "with".
+    fn asked(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How long it makes sense to wait for an offer, of a provider that suits, beyond those that `next` has answered:
     /// nothing if nobody can come, [`Duration::MAX`] if somebody is known who is busy or whom `next` is about to propose.
     fn patience(&self, suits: &dyn Fn(&NodeId) -> bool) -> Duration;

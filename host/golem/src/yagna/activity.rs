@@ -15,7 +15,10 @@ use super::market::Id;
 #[serde(rename_all = "lowercase")]
 pub enum Instruction {
     /// Prepares the package.
-    Deploy {},
+    Deploy {
+        /// How often it is told how much of the package has been fetched.
+        progress: ProgressArgs,
+    },
     /// Makes the package ready to run programs.
     Start {
         /// For the runtime.
@@ -39,6 +42,14 @@ pub enum Instruction {
     },
     /// Stops the package.
     Terminate {},
+}
+
+/// How often progress is told. Providers that do not know of it tell none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressArgs {
+    /// As a number with its unit: `1s`, `500ms`.
+    pub update_interval: &'static str,
 }
 
 /// What is kept of a program's output.
@@ -272,13 +283,17 @@ impl Daemon {
 mod tests {
     use serde_json::json;
 
-    use super::{Capture, CommandResult, Instruction, Output};
+    use super::{Capture, CommandResult, Instruction, Output, ProgressArgs};
     use crate::yagna::market::Id;
 
     #[test]
     fn commands_are_written_as_the_daemon_reads_them() {
         let batch = [
-            Instruction::Deploy {},
+            Instruction::Deploy {
+                progress: ProgressArgs {
+                    update_interval: "1s",
+                },
+            },
             Instruction::Start { args: Vec::new() },
             Instruction::Run {
                 entry_point: "/bin/a".to_owned(),
@@ -295,7 +310,7 @@ mod tests {
         assert_eq!(
             serde_json::to_value(batch).unwrap(),
             json!([
-                { "deploy": {} },
+                { "deploy": { "progress": { "updateInterval": "1s" } } },
                 { "start": { "args": [] } },
                 { "run": {
                     "entry_point": "/bin/a", "args": ["b"], "capture": { "stdout": stream, "stderr": stream },

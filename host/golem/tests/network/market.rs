@@ -196,6 +196,13 @@ fn archive() {
             url: None,
         }));
         let mut market = network.publish(&demand).await.unwrap();
+        assert_eq!(
+            market.asked(),
+            [
+                "payment on erc20-holesky-tglm",
+                "the runtime vm or sovr-wasi or wasmtime"
+            ]
+        );
         let proposal = soon("an offer", offer(&mut *market)).await;
         let agreement = proposal.agree().await.unwrap();
         let path = format!("/market-api/v1/agreements/{}", agreement.id());

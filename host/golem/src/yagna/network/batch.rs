@@ -19,7 +19,9 @@ use super::telling::{Heard, Telling};
 use crate::failure::{Failure, FailureKind};
 use crate::step::{BatchEvent, CAPTURE, Command, MOST_BYTES, Step, StepResult};
 use crate::transfer::{Partial, Sink};
-use crate::yagna::activity::{ActivityState, Capture, CommandResult, Instruction, Verdict};
+use crate::yagna::activity::{
+    ActivityState, Capture, CommandResult, Instruction, ProgressArgs, Verdict,
+};
 use crate::yagna::error::{DaemonError, ErrorKind};
 use crate::yagna::files::{FilesError, Progress, Receiving, Sending};
 use crate::yagna::stream::News;
@@ -32,6 +34,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NEWS: usize = 64;
 /// A result that was announced is looked for again after this.
 const SOON: Duration = Duration::from_millis(20);
+/// A package is large, and how much of it has come is news.
+const EACH_SECOND: ProgressArgs = ProgressArgs {
+    update_interval: "1s",
+};
 
 pub(super) struct Batch {
     life: Arc<Life>,
@@ -475,7 +481,12 @@ async fn prepare(life: &Life, command: &Command) -> Result<(Instruction, File), 
     let files = &life.session.files;
     let inside = |path: &str| format!("container:{path}");
     Ok(match command {
-        Command::Deploy => (Instruction::Deploy {}, File::None),
+        Command::Deploy => (
+            Instruction::Deploy {
+                progress: EACH_SECOND,
+            },
+            File::None,
+        ),
         Command::Start => (Instruction::Start { args: Vec::new() }, File::None),
         Command::Terminate => (Instruction::Terminate {}, File::None),
         Command::Step(Step::Run { program, args }) => {

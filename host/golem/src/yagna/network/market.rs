@@ -35,14 +35,16 @@ pub(super) struct YagnaMarket {
     stall: Arc<Stall>,
     /// Ends when the stall is closed.
     negotiator: Option<JoinHandle<()>>,
+    asked: Vec<String>,
     /// None while there is more to say.
     told: Option<Told>,
 }
 
 impl YagnaMarket {
-    pub(super) fn new(stall: Arc<Stall>, negotiator: JoinHandle<()>) -> Self {
+    pub(super) fn new(stall: Arc<Stall>, negotiator: JoinHandle<()>, asked: Vec<String>) -> Self {
         Self {
             stall,
+            asked,
             negotiator: Some(negotiator),
             told: None,
         }
@@ -64,6 +66,10 @@ impl Market for YagnaMarket {
                 () = until(moment) => {}
             }
         }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.clone()
     }
 
     fn patience(&self, suits: &dyn Fn(&NodeId) -> bool) -> Duration {

@@ -37,6 +37,7 @@ use async_trait::async_trait;
 use self::allocation::unavailable;
 use self::market::YagnaMarket;
 use self::negotiator::Negotiator;
+use self::package::Runnable;
 use self::session::Session;
 pub use self::settings::{DebitNotes, NetworkSettings, Waits};
 use self::stall::Stall;
@@ -111,6 +112,11 @@ impl Network for YagnaNetwork {
                 Vec::new()
             }
         };
+        let mut asked = vec![format!("payment on {}", session.settings.platform())];
+        if !forms.is_empty() {
+            let runtimes: Vec<_> = forms.iter().map(Runnable::runtime).collect();
+            asked.push(format!("the runtime {}", runtimes.join(" or ")));
+        }
         let negotiator = Negotiator::publish(
             Arc::clone(&session),
             Arc::clone(&stall),
@@ -120,7 +126,7 @@ impl Network for YagnaNetwork {
         match negotiator.await {
             Ok(negotiator) => {
                 let negotiator = tokio::spawn(negotiator.run(member));
-                Ok(Box::new(YagnaMarket::new(stall, negotiator)))
+                Ok(Box::new(YagnaMarket::new(stall, negotiator, asked)))
             }
             Err(error) => {
                 session.leave(member).await;

@@ -41,6 +41,20 @@ pub(super) struct Runnable {
     pub(super) transfer: Option<String>,
 }
 
+impl Runnable {
+    /// What it takes to run it, in words.
+    pub(super) fn runtime(&self) -> String {
+        let mut words = self.runtimes.join(" or ");
+        for capability in &self.capabilities {
+            words += &format!(" capable of {capability}");
+        }
+        if let Some(protocol) = &self.transfer {
+            words += &format!(" that fetches by {protocol}");
+        }
+        words
+    }
+}
+
 /// Where an image is, as the registry says.
 #[derive(Deserialize)]
 struct Found {
