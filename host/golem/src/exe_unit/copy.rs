@@ -106,21 +106,18 @@ pub(crate) fn fetch(
     gate.commit(partial)
 }
 
-/// Copies a package's archive to `path`, checks its digest if it is known, and opens the copy.
+/// Copies a package's archive and checks its digest if it is known. The copy lies in `directory` without a name, so it
+/// is gone once it is unpacked.
 pub(crate) fn fetch_archive(
     package: &WasiPackage,
-    path: &Path,
+    directory: &Path,
     most: u64,
     gate: &Gate,
 ) -> Result<File, CopyError> {
     let mut content = package.archive.open()?;
     let length = content.seek(SeekFrom::End(0))?;
     content.rewind()?;
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)?;
+    let mut file = tempfile::tempfile_in(directory)?;
     let mut hashing = Hashing {
         inner: &mut file,
         hash: Sha256::new(),

@@ -4,6 +4,7 @@
 //! programs and transfers, until it is terminated. Where the order is broken it answers with the supervisor's words,
 //! because people search for them. Programs run in confined children; files enter and leave by the unit alone.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,6 @@ pub struct ExeUnit {
     directory: PathBuf,
     state: State,
     deployment: Option<Deployment>,
-    deployments: u32,
     stop: watch::Receiver<bool>,
     gate: Arc<Gate>,
     clock: Arc<Clock>,
@@ -172,7 +172,6 @@ impl ExeUnit {
             directory: directory.to_owned(),
             state: State::Initialized,
             deployment: None,
-            deployments: 0,
             stop: stopped,
             gate,
             clock,
@@ -237,7 +236,10 @@ impl ExeUnit {
         self.check_order(&command)?;
         match command {
             Command::Deploy => {
-                self.deploy().await?;
+                if let Err(abort) = self.deploy().await {
+                    let _ = self.undeploy().await;
+                    return Err(abort);
+                }
                 self.state = State::Deployed;
                 Ok(StepResult::default())
             }
@@ -246,7 +248,8 @@ impl ExeUnit {
                 Ok(StepResult::default())
             }
             Command::Terminate => {
-                self.deployment = None;
+                // What stays of it is in the way of the next deployment, which tries again.
+                let _ = self.undeploy().await;
                 self.state = State::Initialized;
                 Ok(StepResult::default())
             }
@@ -291,7 +294,22 @@ impl ExeUnit {
         Err(state_error(expected))
     }
 
-    /// Unpacks the package into a directory of its own, with a fresh volume for each of its mount points.
+    /// Where the deployment is. There is one place, so that whoever deploys again and again fills it once.
+    fn place(&self) -> PathBuf {
+        self.directory.join("deployment")
+    }
+
+    /// Removes the deployment with all its files.
+    async fn undeploy(&mut self) -> io::Result<()> {
+        self.deployment = None;
+        let place = self.place();
+        match blocking(move || std::fs::remove_dir_all(place)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Unpacks the package, with a fresh volume for each of its mount points.
     async fn deploy(&mut self) -> Result<(), Abort> {
         let failed = |reason: String| {
             Failure::new(
@@ -299,10 +317,9 @@ impl ExeUnit {
                 format!("cannot deploy the package: {reason}"),
             )
         };
-        let directory = self
-            .directory
-            .join(format!("deployment-{}", self.deployments));
-        self.deployments += 1;
+        let removed = self.undeploy().await;
+        removed.map_err(|error| failed(format!("the one before it cannot be removed: {error}")))?;
+        let directory = self.place();
         let archive = self.archive(&directory).await?;
         let package = directory.join("package");
         let unpack = async {
@@ -330,7 +347,7 @@ impl ExeUnit {
         let most = self.limits.file;
         let copied = blocking(move || {
             std::fs::create_dir(&directory)?;
-            copy::fetch_archive(&package, &directory.join("package.zip"), most, &gate)
+            copy::fetch_archive(&package, &directory, most, &gate)
         })
         .await;
         copied.map_err(|error| {

@@ -76,7 +76,7 @@ mod tests {
     fn only_what_nobody_uses_is_swept_away() {
         let scratch = tempfile::tempdir().unwrap();
         let left = scratch.path().join("activity-left");
-        std::fs::create_dir_all(left.join("deployment-0/volume-0")).unwrap();
+        std::fs::create_dir_all(left.join("deployment/volume-0")).unwrap();
         let foreign = scratch.path().join("foreign");
         std::fs::create_dir(&foreign).unwrap();
         let used = Directory::create(scratch.path()).unwrap();

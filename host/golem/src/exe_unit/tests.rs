@@ -1,8 +1,15 @@
 //! An exe-unit on played programs; the order of commands is tested with the laws of networks.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use sovr_runtime::package::Manifest;
+
+use super::runtime::{Program, Runtime, Start};
 use super::{ExeUnit, Limits};
 use crate::demand::WasiPackage;
 use crate::failure::{Failure, FailureKind};
@@ -29,11 +36,18 @@ async fn batch_of(
 ) -> (Vec<StepResult>, Result<(), Failure>) {
     let directory = tempfile::tempdir().unwrap();
     let (mut unit, _ending) = ExeUnit::new(Stage::new(), package, LIMITS, directory.path());
-    let (sender, mut events) = ExeUnit::events();
     let batch = [Command::Deploy, Command::Start]
         .into_iter()
         .chain(steps.into_iter().map(Command::Step))
         .collect();
+    results_of(&mut unit, batch).await
+}
+
+async fn results_of(
+    unit: &mut ExeUnit,
+    batch: Vec<Command>,
+) -> (Vec<StepResult>, Result<(), Failure>) {
+    let (sender, mut events) = ExeUnit::events();
     let listen = async {
         let mut results = Vec::new();
         while let Some(event) = events.recv().await {
@@ -144,6 +158,74 @@ async fn an_archive_that_is_not_the_promised_one_is_not_deployed() {
         "{}",
         failure.reason
     );
+}
+
+/// Leaves a file of each package that it unpacks, also where that fails.
+struct Unpacking {
+    stage: Arc<Stage>,
+    fails: AtomicBool,
+}
+
+#[async_trait]
+impl Runtime for Unpacking {
+    async fn unpack(&self, archive: File, directory: &Path) -> Result<Manifest, String> {
+        std::fs::write(directory.join("file"), "content").unwrap();
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err("it is broken".to_owned()),
+            false => self.stage.unpack(archive, directory).await,
+        }
+    }
+
+    async fn start(&self, start: Start<'_>) -> Result<Box<dyn Program>, String> {
+        self.stage.start(start).await
+    }
+}
+
+#[tokio::test]
+async fn deploying_again_and_again_does_not_fill_the_disk() {
+    let files = |directory: &Path| {
+        let mut files = Vec::new();
+        let mut left = vec![directory.to_owned()];
+        while let Some(directory) = left.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                match entry.file_type().unwrap().is_dir() {
+                    true => left.push(entry.path()),
+                    false => files.push(entry.path()),
+                }
+            }
+        }
+        files
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = Arc::new(Unpacking {
+        stage: Stage::new(),
+        fails: AtomicBool::new(false),
+    });
+    let (mut unit, _ending) = ExeUnit::new(
+        Arc::clone(&runtime) as _,
+        package(),
+        LIMITS,
+        directory.path(),
+    );
+    let write = Command::Step(run("write", &["/golem/work/a", "words"]));
+    let deployed = [Command::Deploy, Command::Start, write];
+    for _ in 0..2 {
+        let (_, end) = results_of(&mut unit, deployed.to_vec()).await;
+        end.unwrap();
+        // The package and the volume.
+        assert_eq!(files(directory.path()).len(), 2);
+        let (_, end) = results_of(&mut unit, vec![Command::Terminate]).await;
+        end.unwrap();
+        assert_eq!(files(directory.path()), [] as [&Path; 0]);
+    }
+    runtime.fails.store(true, Ordering::SeqCst);
+    let (_, end) = results_of(&mut unit, deployed.to_vec()).await;
+    assert!(end.unwrap_err().reason.ends_with("it is broken"));
+    assert_eq!(files(directory.path()), [] as [&Path; 0]);
+    runtime.fails.store(false, Ordering::SeqCst);
+    let (_, end) = results_of(&mut unit, deployed.to_vec()).await;
+    end.unwrap();
 }
 
 #[tokio::test]
