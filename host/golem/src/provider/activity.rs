@@ -201,6 +201,7 @@ impl Activity {
                 match self.story.results(batch, wait, command).await {
                     Some(Some(results)) => {
                         self.known().await;
+                        let results: Vec<_> = results.iter().map(AsRef::as_ref).collect();
                         reply.ok(&results).await;
                     }
                     Some(None) => reply.error(&"timeout").await,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ const ARGUMENT_BYTES: usize = 128 * 1024;
 const PATH: usize = 4096;
 /// Longest form in which a command is told of when it starts.
 const SHOWN: usize = 4096;
+/// Bytes that an answer has for each byte in a list.
+const LISTED: usize = 5;
 
 /// A batch.
 #[derive(Debug)]
@@ -26,18 +29,68 @@ pub(super) struct Script {
     /// What can be done, in order.
     pub(super) entries: Vec<Entry>,
     /// Then comes a command that cannot, and why; nothing after it is done.
-    pub(super) failing: Option<(Value, String)>,
+    pub(super) failing: Option<(Shown, String)>,
 }
 
 /// A command.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// As the requestor wrote it, or its name if that is long.
-    pub(super) shown: Value,
+    pub(super) shown: Shown,
     pub(super) command: Command,
     pub(super) capture: Capture,
     /// Whether transfers are to tell how far they are.
     pub(super) progress: bool,
+}
+
+/// A command as the requestor wrote it, or its name if that is long. Kept as text, because its values would take many
+/// times as much memory, and a requestor chooses how many there are.
+#[derive(Debug, Clone)]
+pub(super) struct Shown(Arc<str>);
+
+impl Shown {
+    pub(super) fn new(name: &str, what: &Body) -> Self {
+        let whole = json!({ name: what.clone().into_json() }).to_string();
+        match whole.len() <= SHOWN {
+            true => Self(whole.into()),
+            false => Self(json!({ name: {} }).to_string().into()),
+        }
+    }
+
+    /// Its bytes.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: Value = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+/// Output of a program, in the form that the requestor wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Output {
+    text: String,
+    /// As a list of bytes, not as text.
+    bytes: bool,
+}
+
+#[cfg(test)]
+impl Output {
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl Serialize for Output {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.bytes {
+            true => self.text.as_bytes().serialize(serializer),
+            false => self.text.serialize(serializer),
+        }
+    }
 }
 
 /// What is kept of a program's output; nothing of a stream that the requestor says nothing about.
@@ -104,7 +157,7 @@ pub(super) fn read(script: &Body, files: &Files) -> Result<Script, String> {
         match entry(name, what, files)? {
             Ok(entry) => entries.push(entry),
             Err(why) => {
-                let failing = Some((shown(name, what), why));
+                let failing = Some((Shown::new(name, what), why));
                 return Ok(Script { entries, failing });
             }
         }
@@ -113,14 +166,6 @@ pub(super) fn read(script: &Body, files: &Files) -> Result<Script, String> {
         entries,
         failing: None,
     })
-}
-
-fn shown(name: &str, what: &Body) -> Value {
-    let whole = json!({ name: what.clone().into_json() });
-    match whole.to_string().len() <= SHOWN {
-        true => whole,
-        false => json!({ name: {} }),
-    }
 }
 
 /// A command; inside, why it fails when its turn comes.
@@ -156,7 +201,7 @@ fn entry(name: &str, what: &Body, files: &Files) -> Result<Result<Entry, String>
         _ => return Err("a command is of an unknown kind".to_owned()),
     };
     Ok(Ok(Entry {
-        shown: shown(name, what),
+        shown: Shown::new(name, what),
         command,
         capture,
         progress: what.get("progress").is_some_and(|how| *how != Body::Null),
@@ -219,7 +264,7 @@ fn transfer(from: &str, to: &str, files: &Files) -> Result<Step, String> {
 }
 
 impl Kept {
-    fn read(how: &Body) -> Option<Self> {
+    pub(super) fn read(how: &Body) -> Option<Self> {
         let live = how.get("stream");
         let how = live.or(how.get("atEnd"))?;
         let number = |name: &str| {
@@ -243,7 +288,7 @@ impl Kept {
     }
 
     /// What is kept of a stream's text.
-    pub(super) fn keep(self, text: &str) -> Value {
+    pub(super) fn keep(self, text: &str) -> Output {
         let text = match self.part {
             Part::Head(most) => head(text, most).to_owned(),
             Part::Tail(most) => tail(text, most).to_owned(),
@@ -253,14 +298,22 @@ impl Kept {
                 format!("{}{}", head(text, half), tail(text, most - half))
             }
         };
-        self.written(&text)
+        self.written(text)
     }
 
     /// In the form that the requestor wants.
-    pub(super) fn written(self, text: &str) -> Value {
+    pub(super) fn written(self, text: String) -> Output {
+        Output {
+            text,
+            bytes: self.bytes,
+        }
+    }
+
+    /// What a text counts for: about what it takes where it is told.
+    pub(super) fn weight(self, text: &str) -> usize {
         match self.bytes {
-            true => json!(text.as_bytes()),
-            false => json!(text),
+            true => text.len().saturating_mul(LISTED),
+            false => text.len(),
         }
     }
 }
@@ -283,7 +336,7 @@ mod tests {
     fn kept(how: &Value, text: &str) -> (bool, Value) {
         let how = Body::read(&encode(how).unwrap()).unwrap();
         let kept = Kept::read(&how).unwrap();
-        (kept.live, kept.keep(text))
+        (kept.live, serde_json::to_value(kept.keep(text)).unwrap())
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! What an activity's batches did, for as long as anybody may ask: bounded in batches and in bytes.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::script::{Capture, Kept, Script};
+use super::script::{Capture, Kept, Output, Script, Shown};
 use crate::bus::Reply;
 use crate::exe_unit;
 use crate::failure::{Failure, FailureKind};
@@ -18,6 +19,10 @@ use crate::yagna::activity::ActivityState;
 
 /// Batches whose results are kept; of older ones nobody can ask any more.
 const BATCHES: usize = 32;
+/// Bytes that all of them keep together, by rough count. Where it is more, the oldest go.
+const KEPT: usize = 16 << 20;
+/// What an event or a command counts for beside the text in it.
+const PLACE: usize = 512;
 /// Bytes of output that the results of one batch keep. What comes after it is left out.
 const OUTPUT: usize = 2 << 20;
 /// Bytes of output that are kept for those who follow a batch, and how often something was printed.
@@ -44,18 +49,58 @@ struct Batch {
     id: String,
     /// Of each command: what it does to the state, what is shown of it, what is kept.
     commands: Vec<Told>,
-    failing: Option<(Value, String)>,
-    results: Vec<Value>,
+    failing: Option<(Shown, String)>,
+    results: Vec<Arc<Outcome>>,
     /// Of the last command; told when the next batch may come.
     last: Option<StepResult>,
-    events: Vec<Value>,
+    events: Vec<Arc<News>>,
     finished: bool,
+    /// Bytes of the commands as they are shown, and of the output in results and in events.
+    shown: usize,
     output: usize,
     live: usize,
 }
 
+/// How a command went, as the requestor is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcome {
+    index: u32,
+    event_date: String,
+    result: &'static str,
+    stdout: Option<Output>,
+    stderr: Option<Output>,
+    message: Option<String>,
+    is_batch_finished: bool,
+}
+
+/// What a batch does, as those who follow it are told.
+#[derive(Serialize)]
+struct News {
+    batch_id: String,
+    index: u32,
+    timestamp: String,
+    kind: NewsKind,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum NewsKind {
+    Started {
+        command: Option<Shown>,
+    },
+    Stdout(Output),
+    Stderr(Output),
+    /// A small map.
+    Progress(Value),
+    Finished {
+        return_code: i32,
+        message: Option<String>,
+    },
+}
+
 struct Told {
-    shown: Value,
+    shown: Shown,
     after: Option<ActivityState>,
     capture: Capture,
     progress: bool,
@@ -96,6 +141,7 @@ impl Story {
     pub(super) fn begin(&self, id: &str, script: Script) -> Option<Vec<Command>> {
         let mut commands = Vec::new();
         let mut told = Vec::new();
+        let shown = script.entries.iter().map(|entry| entry.shown.len()).sum();
         for entry in script.entries {
             let after = match entry.command {
                 Command::Deploy => Some(ActivityState::Deployed),
@@ -119,6 +165,7 @@ impl Story {
             last: None,
             events: Vec::new(),
             finished: false,
+            shown,
             output: 0,
             live: 0,
         });
@@ -136,6 +183,7 @@ impl Story {
             last: None,
             events: Vec::new(),
             finished: true,
+            shown: 0,
             output: 0,
             live: 0,
         };
@@ -148,10 +196,8 @@ impl Story {
         if inner.batches.iter().any(|known| known.id == batch.id) {
             return false;
         }
-        if inner.batches.len() == BATCHES {
-            inner.batches.pop_front();
-        }
         inner.batches.push_back(batch);
+        inner.make_room();
         drop(inner);
         self.changed.send_replace(());
         true
@@ -172,11 +218,11 @@ impl Story {
             BatchEvent::Started(index) => batch.started(index),
             BatchEvent::Stdout(index, text) => {
                 let kept = batch.capture(index).stdout;
-                batch.printed(index, "stdout", kept, &text);
+                batch.printed(index, NewsKind::Stdout, kept, text);
             }
             BatchEvent::Stderr(index, text) => {
                 let kept = batch.capture(index).stderr;
-                batch.printed(index, "stderr", kept, &text);
+                batch.printed(index, NewsKind::Stderr, kept, text);
             }
             BatchEvent::Progress { step, done, total } => batch.moved(step, done, total),
             BatchEvent::Finished(index, result) => {
@@ -207,6 +253,7 @@ impl Story {
                 });
             }
         }
+        inner.make_room();
         drop(inner);
         self.changed.send_replace(());
         summary
@@ -219,7 +266,7 @@ impl Story {
         id: &str,
         wait: Option<f64>,
         command: Option<u64>,
-    ) -> Option<Option<Vec<Value>>> {
+    ) -> Option<Option<Vec<Arc<Outcome>>>> {
         let wait = wait.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let end = Instant::now() + wait.unwrap_or_default().min(LONGEST);
         let mut changed = self.changed.subscribe();
@@ -265,7 +312,7 @@ impl Story {
             };
             told += fresh.len();
             for event in &fresh {
-                if !reply.part(event).await {
+                if !reply.part(&**event).await {
                     return;
                 }
             }
@@ -277,7 +324,7 @@ impl Story {
     }
 
     /// The command that runs, as it was written.
-    pub(super) fn running(&self) -> Option<Value> {
+    pub(super) fn running(&self) -> Option<Shown> {
         let inner = self.inner();
         let batch = inner.batches.iter().rev().find(|batch| !batch.finished)?;
         let told = batch.commands.get(batch.results.len())?;
@@ -289,27 +336,54 @@ impl Story {
     }
 }
 
+impl Inner {
+    /// Forgets the oldest batches, if there is too much. What runs stays.
+    fn make_room(&mut self) {
+        let kept = |inner: &Self| inner.batches.iter().map(Batch::weight).sum::<usize>();
+        while self.batches.len() > BATCHES || kept(self) > KEPT {
+            let newest = self.batches.len().saturating_sub(1);
+            let oldest = self.batches.iter().position(|batch| batch.finished);
+            match oldest.filter(|oldest| *oldest < newest) {
+                Some(oldest) => drop(self.batches.remove(oldest)),
+                None => return,
+            }
+        }
+    }
+}
+
 impl Batch {
+    /// What it keeps, by rough count.
+    fn weight(&self) -> usize {
+        self.shown
+            + self.output.min(OUTPUT)
+            + self.live.min(LIVE)
+            + PLACE * (self.events.len() + self.commands.len())
+    }
+
     fn capture(&self, index: u32) -> Capture {
         let told = self.commands.get(index as usize);
         told.map(|told| told.capture).unwrap_or_default()
     }
 
     fn started(&mut self, index: u32) {
-        let shown = match self.commands.get(index as usize) {
-            Some(told) => told.shown.clone(),
-            None => Value::Null,
-        };
-        self.tell(index, json!({ "started": { "command": shown } }));
+        let told = self.commands.get(index as usize);
+        let command = told.map(|told| told.shown.clone());
+        self.tell(index, NewsKind::Started { command });
     }
 
-    fn printed(&mut self, index: u32, stream: &str, kept: Option<Kept>, text: &str) {
+    fn printed(
+        &mut self,
+        index: u32,
+        stream: fn(Output) -> NewsKind,
+        kept: Option<Kept>,
+        text: String,
+    ) {
         let Some(kept) = kept.filter(|kept| kept.live) else {
             return;
         };
-        self.live += text.len();
+        self.live += kept.weight(&text);
         if self.live <= LIVE && self.events.len() < LIVE_EVENTS {
-            self.tell(index, json!({ stream: kept.written(text) }));
+            self.tell(index, stream(kept.written(text)));
         }
     }
 
@@ -320,7 +394,7 @@ impl Batch {
             .is_some_and(|told| told.progress);
         if wanted && self.events.len() < LIVE_EVENTS {
             let progress = json!({ "step": [0, 1], "message": null, "progress": [done, total], "unit": "Bytes" });
-            self.tell(index, json!({ "progress": progress }));
+            self.tell(index, NewsKind::Progress(progress));
         }
     }
 
@@ -345,7 +419,8 @@ impl Batch {
             (Err(failure), _) => Some(failure),
             (Ok(()), Some((shown, why))) => {
                 let index = self.commands.len() as u32;
-                self.tell(index, json!({ "started": { "command": shown } }));
+                let command = Some(shown);
+                self.tell(index, NewsKind::Started { command });
                 Some(Failure::at(index, FailureKind::CommandFailed, why))
             }
             (Ok(()), None) => None,
@@ -370,45 +445,50 @@ impl Batch {
     }
 
     /// What the results keep of a stream.
-    fn kept(&mut self, kept: Option<Kept>, text: &str) -> Value {
-        let Some(kept) = kept else {
-            return Value::Null;
-        };
-        self.output += text.len();
-        match self.output <= OUTPUT {
-            true => kept.keep(text),
-            false => Value::Null,
-        }
+    fn kept(&mut self, kept: Option<Kept>, text: &str) -> Option<Output> {
+        let kept = kept?;
+        self.output += kept.weight(text);
+        (self.output <= OUTPUT).then(|| kept.keep(text))
     }
 
     fn finish(
         &mut self,
         index: u32,
-        result: &str,
-        stdout: Value,
-        stderr: Value,
+        result: &'static str,
+        stdout: Option<Output>,
+        stderr: Option<Output>,
         message: Option<&str>,
         is_last: bool,
     ) {
-        let code = match (result, message) {
+        let return_code = match (result, message) {
             ("Ok", _) => 0,
             (_, message) => message.and_then(exit_code).unwrap_or(1),
         };
-        self.tell(
+        let message = message.map(str::to_owned);
+        let finished = NewsKind::Finished {
+            return_code,
+            message: message.clone(),
+        };
+        self.tell(index, finished);
+        self.results.push(Arc::new(Outcome {
             index,
-            json!({ "finished": { "return_code": code, "message": message } }),
-        );
-        self.results.push(json!({
-            "index": index, "eventDate": Timestamp::now().to_string(), "result": result,
-            "stdout": stdout, "stderr": stderr, "message": message, "isBatchFinished": is_last,
+            event_date: Timestamp::now().to_string(),
+            result,
+            stdout,
+            stderr,
+            message,
+            is_batch_finished: is_last,
         }));
     }
 
-    fn tell(&mut self, index: u32, kind: Value) {
+    fn tell(&mut self, index: u32, kind: NewsKind) {
         // Here, and nowhere else, the daemon wants no time zone.
         let timestamp = Timestamp::now().to_string();
-        self.events.push(json!({
-            "batch_id": self.id, "index": index, "timestamp": timestamp.trim_end_matches('Z'), "kind": kind,
+        self.events.push(Arc::new(News {
+            batch_id: self.id.clone(),
+            index,
+            timestamp: timestamp.trim_end_matches('Z').to_owned(),
+            kind,
         }));
     }
 }
@@ -425,4 +505,104 @@ fn supervisors_words(reason: &str) -> &str {
 
 fn exit_code(message: &str) -> Option<i32> {
     message.strip_prefix(EXITED)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::script::{Entry, Kept, Shown};
+    use super::*;
+    use crate::bus::{Body, encode};
+    use crate::step::Step;
+
+    /// A program that prints on both streams.
+    fn program(how: &Value) -> Script {
+        let body = Body::read(&encode(how).unwrap()).unwrap();
+        let kept = Kept::read(&body);
+        let command = Command::Step(Step::Run {
+            program: "flood".to_owned(),
+            args: Vec::new(),
+        });
+        Script {
+            entries: vec![Entry {
+                shown: Shown::new("run", &body),
+                command,
+                capture: Capture {
+                    stdout: kept,
+                    stderr: kept,
+                },
+                progress: false,
+            }],
+            failing: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn many_batches_that_print_much_do_not_fill_the_memory() {
+        let text = "x".repeat(64 << 10);
+        for format in ["str", "bin"] {
+            let story = Story::new();
+            let how = json!({ "stream": { "format": format } });
+            let mut most = 0;
+            for number in 0..40 {
+                let id = number.to_string();
+                story.begin(&id, program(&how)).unwrap();
+                story.take(&id, BatchEvent::Started(0));
+                for _ in 0..20 {
+                    story.take(&id, BatchEvent::Stdout(0, text.clone()));
+                }
+                let printed = StepResult {
+                    stdout: text.clone(),
+                    stderr: text.clone(),
+                    ..StepResult::default()
+                };
+                story.take(&id, BatchEvent::Finished(0, printed));
+                story.take(&id, BatchEvent::Ended(Ok(())));
+                most = most.max(bytes(&story));
+            }
+            assert!((KEPT / 8..=KEPT).contains(&most), "{format}: {most}");
+            // Of the last one everything is there.
+            let results = story.results("39", None, None).await.unwrap().unwrap();
+            let written = serde_json::to_value(&*results[0]).unwrap();
+            let expected = match format {
+                "bin" => json!(text.as_bytes()),
+                _ => json!(text),
+            };
+            assert_eq!(written["stdout"], expected);
+            assert_eq!(written["isBatchFinished"], true);
+            assert!(story.results("0", None, None).await.is_none());
+        }
+    }
+
+    /// Bytes of the texts that are kept.
+    fn bytes(story: &Story) -> usize {
+        let inner = story.inner();
+        let length = |output: &Output| output.len();
+        let batches = inner.batches.iter().map(|batch| {
+            let results = batch.results.iter().flat_map(|outcome| {
+                let streams = [&outcome.stdout, &outcome.stderr];
+                streams.into_iter().flatten().map(length)
+            });
+            let events = batch.events.iter().map(|news| match &news.kind {
+                NewsKind::Stdout(output) | NewsKind::Stderr(output) => length(output),
+                _ => 0,
+            });
+            results.chain(events).sum::<usize>()
+        });
+        batches.sum()
+    }
+
+    #[test]
+    fn what_runs_is_not_forgotten() {
+        let story = Story::new();
+        let how = json!({ "stream": {} });
+        story.begin("runs", program(&how)).unwrap();
+        for number in 0..2 * BATCHES {
+            assert!(story.refuse(&number.to_string()));
+        }
+        let summary = story.take("runs", BatchEvent::Ended(Ok(())));
+        assert!(summary.is_some());
+        assert_eq!(story.inner().batches.len(), BATCHES);
+    }
 }
