@@ -168,9 +168,14 @@ pub(super) fn examine(settings: &Settings, demand: &Map<String, Value>) -> Resul
     }
     let package = text(names::TASK_PACKAGE).ok_or_else(|| missing(names::TASK_PACKAGE))?;
     let package = Location::read(package).map_err(|error| Refusal::for_good(error.to_string()))?;
-    let expires = match demand.get(names::EXPIRATION).and_then(Value::as_i64) {
+    let expires = match demand.get(names::EXPIRATION) {
         None => None,
-        Some(milliseconds) => {
+        Some(told) => {
+            // Some write it as 1.7e12.
+            let milliseconds = told.as_i64().or(told.as_f64().map(|told| told as i64));
+            let milliseconds = milliseconds.ok_or_else(|| {
+                Refusal::for_good(format!("{} is no time in milliseconds", names::EXPIRATION))
+            })?;
             let expires = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX);
             if expires.duration_since(Timestamp::now()) < LEAST_LIFE.try_into().unwrap_or_default()
             {
@@ -255,6 +260,16 @@ mod tests {
                 names::EXPIRATION,
                 json!(now + 10_000),
                 "Proposal expires too soon",
+            ),
+            (
+                names::EXPIRATION,
+                json!((now + 10_000) as f64),
+                "Proposal expires too soon",
+            ),
+            (
+                names::EXPIRATION,
+                json!("tomorrow"),
+                "golem.srv.comp.expiration is no time in milliseconds",
             ),
         ] {
             let mut demand = demand.clone();
