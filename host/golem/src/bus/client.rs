@@ -366,8 +366,8 @@ impl Bus {
                     Ok(Err(error)) => error.to_string(),
                     _ => "it was closed".to_owned(),
                 },
-                // Everybody who used it is gone.
-                _ = async { while ended.changed().await.is_ok() {} } => return abort.abort(),
+                // It was given up, or everybody who used it is gone.
+                _ = ended.wait_for(Option::is_some) => return abort.abort(),
             };
             abort.abort();
             if let Some(inner) = weak.upgrade() {
@@ -499,10 +499,14 @@ impl Inner {
         match timeout(CONFIRM, answer).await {
             Ok(Ok(code)) => Ok(code),
             Ok(Err(_)) => Err(self.why()),
-            Err(_) => Err(BusError::TimedOut {
-                address: "the service bus".to_owned(),
-                limit: CONFIRM,
-            }),
+            Err(_) => {
+                // Confirmations have no number: one that comes late, or never, would be taken for that of the next.
+                self.lose("it does not confirm what it is asked".to_owned());
+                Err(BusError::TimedOut {
+                    address: "the service bus".to_owned(),
+                    limit: CONFIRM,
+                })
+            }
         }
     }
 
@@ -977,6 +981,25 @@ mod tests {
             matches!(&codes[1], Err(BusError::Refused { address, code: 409 }) if address == "/b")
         );
         assert_eq!(codes[2], Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_a_confirmation_is_missing_is_given_up() {
+        let (bus, mut peer) = Peer::meet().await;
+        let late = tokio::spawn({
+            let bus = bus.clone();
+            async move { bus.register("/a").await }
+        });
+        assert!(matches!(peer.hear().await, Packet::Register { .. }));
+        let late = late.await.unwrap().unwrap_err();
+        assert!(matches!(late, BusError::TimedOut { .. }), "{late}");
+        // The other side hears of it at once, so that the addresses are free for the next connection.
+        assert_eq!(peer.0.read(&mut [0]).await.unwrap(), 0);
+        let lost = bus.register("/b").await.unwrap_err();
+        assert!(
+            matches!(&lost, BusError::Lost(why) if why.contains("confirm")),
+            "{lost}"
+        );
     }
 
     #[tokio::test]
