@@ -1,13 +1,13 @@
 //! One agreement, from its approval to its invoice. It has a task of its own, so nobody waits for another's requestor.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sovr_capability::{Amount, Untrusted};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::activity::{self, Activity, Start};
@@ -31,6 +31,8 @@ const SEND: Duration = Duration::from_secs(10);
 const REPORT: Duration = Duration::from_secs(10);
 /// What is due at once would leave no time to collect several payments into one.
 const DUE: SignedDuration = SignedDuration::from_hours(24);
+/// Activities that a requestor may ask for before the first of them is started.
+const CREATE: usize = 64;
 /// Most activities of an agreement, one after the other.
 const ACTIVITIES: usize = 10_000;
 /// Files and directories that an activity may keep.
@@ -40,14 +42,105 @@ const OUTPUT: u64 = 16 << 20;
 /// Longest time of one program. The agreement's own end, and unpaid debit notes, come before it.
 const PROGRAM: Duration = Duration::from_secs(24 * 3600);
 
-/// What an agreement is told.
-pub(super) enum Order {
+/// What an agreement is to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Order {
     /// Start this activity.
     Create(String),
     /// End this activity.
     Destroy(String),
-    /// This debit note was accepted, if it is one of ours.
-    NoteAccepted(String),
+}
+
+/// What comes for an agreement while it is busy. Nothing is lost of what ends an activity or says that it is paid for.
+#[derive(Default)]
+pub(super) struct Inbox {
+    inner: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    create: VecDeque<String>,
+    destroy: BTreeSet<String>,
+    /// Not accepted yet, oldest first.
+    notes: VecDeque<Note>,
+}
+
+impl Inbox {
+    /// An activity is wanted. Who wants too many at a time gets the first of them.
+    pub(super) fn create(&self, activity: String) {
+        let mut waiting = self.waiting();
+        if waiting.create.len() < CREATE {
+            waiting.create.push_back(activity);
+        }
+        self.news.notify_one();
+    }
+
+    /// An activity is not wanted any more.
+    pub(super) fn destroy(&self, activity: String) {
+        let mut waiting = self.waiting();
+        // There are no more of them.
+        if waiting.destroy.len() < ACTIVITIES {
+            waiting.destroy.insert(activity);
+        }
+        self.news.notify_one();
+    }
+
+    /// A debit note is accepted, if it is one of this agreement's. It says what is owed in all, so whoever accepts one
+    /// has accepted those before it.
+    pub(super) fn accepted(&self, note: &str) {
+        let notes = &mut self.waiting().notes;
+        let Some(place) = notes.iter().position(|known| known.id == note) else {
+            return;
+        };
+        let activity = notes[place].activity.clone();
+        let mut index = 0;
+        notes.retain(|note| {
+            let settled = index <= place && note.activity == activity;
+            index += 1;
+            !settled
+        });
+    }
+
+    /// What is to be done next.
+    async fn next(&self) -> Order {
+        loop {
+            if let Some(order) = self.waiting().next() {
+                return order;
+            }
+            self.news.notified().await;
+        }
+    }
+
+    fn issued(&self, note: Note) {
+        self.waiting().notes.push_back(note);
+    }
+
+    /// Waits until one of the notes that are there now should have been accepted, and is not.
+    async fn unpaid(&self) {
+        loop {
+            let oldest = self.waiting().notes.front().map(|note| note.deadline);
+            match oldest {
+                Some(deadline) if deadline <= Instant::now() => return,
+                deadline => until(deadline).await,
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn next(&mut self) -> Option<Order> {
+        let begun = |id: &&String| !self.create.contains(id);
+        if let Some(id) = self.destroy.iter().find(begun).cloned() {
+            self.destroy.remove(&id);
+            return Some(Order::Destroy(id));
+        }
+        self.create.pop_front().map(Order::Create)
+    }
 }
 
 /// Why an agreement ends, where its task does not know it first.
@@ -61,7 +154,7 @@ pub(super) enum End {
 
 /// How an agreement is told something.
 pub(super) struct Handle {
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) end: watch::Sender<Option<End>>,
 }
 
@@ -72,7 +165,7 @@ pub(super) struct Agreement {
     pub(super) requestor: NodeId,
     pub(super) wish: Wish,
     pub(super) terms: Terms,
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) end: watch::Receiver<Option<End>>,
 }
 
@@ -81,8 +174,6 @@ struct Work {
     agreement: Agreement,
     live: HashMap<String, Arc<Activity>>,
     done: Vec<(String, Usage)>,
-    /// Not accepted yet, oldest first.
-    notes: VecDeque<Note>,
     /// Since when nothing is there to do.
     idle: Instant,
     /// An activity is something else than before.
@@ -143,7 +234,6 @@ impl Agreement {
             agreement: self,
             live: HashMap::new(),
             done: Vec::new(),
-            notes: VecDeque::new(),
             idle: Instant::now(),
             changed: Arc::default(),
             troubled: false,
@@ -177,24 +267,21 @@ impl Work {
         bills.reset();
         let mut end = self.agreement.end.clone();
         let changed = Arc::clone(&self.changed);
+        let inbox = Arc::clone(&self.agreement.inbox);
         let reason = loop {
             let idle = (self.live.is_empty()).then(|| self.idle + shared.settings.idle);
-            let unpaid = self.notes.front().map(|note| note.deadline);
             tokio::select! {
                 biased;
                 end = told(&mut end) => break match end {
                     End::Theirs { code, reason } => Reason { code, reason, ours: false },
                     End::Shutdown => Reason::ours("Shutdown", "the provider stops"),
                 },
-                order = self.agreement.orders.recv() => match order {
-                    Some(order) => self.take(order).await,
-                    None => break Reason::ours("Shutdown", "the provider stops"),
-                },
+                order = inbox.next() => self.take(order).await,
                 () = until(expires) => {
                     let when = self.agreement.wish.expires.unwrap_or_default();
                     break Reason::ours("Expired", format!("Agreement expired @ {when}"));
                 }
-                () = until(unpaid) => {
+                () = inbox.unpaid() => {
                     let limit = self.agreement.terms.accept_timeout.as_secs();
                     let words = format!("Requestor isn't accepting DebitNotes in time ({limit}s)");
                     break Reason::ours("DebitNotesDeadline", words);
@@ -226,7 +313,6 @@ impl Work {
                 }
             }
             Order::Destroy(id) => self.destroy(&id).await,
-            Order::NoteAccepted(id) => self.accepted(&id),
         }
     }
 
@@ -356,7 +442,7 @@ impl Work {
                     continue;
                 }
             };
-            self.notes.push_back(Note {
+            self.agreement.inbox.issued(Note {
                 id: id.clone(),
                 activity: activity.id.clone(),
                 deadline: Instant::now() + self.agreement.terms.accept_timeout,
@@ -373,20 +459,6 @@ impl Work {
                 }
             });
         }
-    }
-
-    /// A note says what is owed in all, so whoever accepts one has accepted those before it.
-    fn accepted(&mut self, id: &str) {
-        let Some(place) = self.notes.iter().position(|note| note.id == id) else {
-            return;
-        };
-        let activity = self.notes[place].activity.clone();
-        let mut index = 0;
-        self.notes.retain(|note| {
-            let settled = index <= place && note.activity == activity;
-            index += 1;
-            !settled
-        });
     }
 
     /// Ends everything, and sends the last bill.
@@ -428,5 +500,76 @@ impl Work {
             }),
             Err(error) => shared.trouble(&error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn note(number: usize, activity: &str) -> Note {
+        Note {
+            id: format!("note-{number}"),
+            activity: activity.to_owned(),
+            deadline: Instant::now() + Duration::from_secs(10),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_must_not_be_lost_comes_however_much_waits() {
+        let inbox = Inbox::default();
+        for number in 0..1000 {
+            inbox.create(number.to_string());
+            inbox.accepted(&format!("another's-{number}"));
+        }
+        for number in 0..200 {
+            inbox.destroy(format!("live-{number:03}"));
+        }
+        inbox.destroy("0".to_owned());
+        for number in 0..200 {
+            let order = inbox.next().now_or_never();
+            assert_eq!(order, Some(Order::Destroy(format!("live-{number:03}"))));
+        }
+        // What is about to be started is not ended before.
+        let next = || inbox.next().now_or_never();
+        assert_eq!(next(), Some(Order::Create("0".to_owned())));
+        assert_eq!(next(), Some(Order::Destroy("0".to_owned())));
+        for number in 1..CREATE {
+            assert_eq!(next(), Some(Order::Create(number.to_string())));
+        }
+        assert_eq!(next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_note_is_accepted_with_those_before_it() {
+        let inbox = Inbox::default();
+        for number in 0..4 {
+            inbox.issued(note(number, "a"));
+        }
+        inbox.issued(note(4, "b"));
+        let left = || {
+            let waiting = inbox.waiting();
+            let left = waiting.notes.iter().map(|note| note.id.clone());
+            left.collect::<Vec<_>>()
+        };
+        inbox.accepted("note-2");
+        assert_eq!(left(), ["note-3", "note-4"]);
+        inbox.accepted("of another agreement");
+        inbox.accepted("note-4");
+        assert_eq!(left(), ["note-3"]);
+        // It is accepted while its deadline is waited for.
+        let waited = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            inbox.accepted("note-3");
+        };
+        let unpaid = tokio::time::timeout(Duration::from_secs(60), inbox.unpaid());
+        let (unpaid, ()) = tokio::join!(unpaid, waited);
+        unpaid.unwrap_err();
+        inbox.issued(note(5, "a"));
+        let since = Instant::now();
+        inbox.unpaid().await;
+        assert_eq!(since.elapsed(), Duration::from_secs(10));
     }
 }

@@ -33,14 +33,14 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use serde_json::Map;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use self::event::{Event, Observer};
 
 use self::activity::Activity;
-use self::agreement::{Agreement, EXE_UNIT, End, Handle, Order};
+use self::agreement::{Agreement, EXE_UNIT, End, Handle, Inbox};
 use self::offer::{Refusal, Terms};
 use crate::bus::{Address, BusError, Call, Line, Service};
 use crate::exe_unit::runtime::Runtime;
@@ -59,8 +59,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Most demands that are answered at a time, and that are taken over at a time.
 const ANSWERS: usize = 8;
 const DEMANDS: u32 = 20;
-/// Orders that may wait for an agreement.
-const ORDERS: usize = 64;
 /// How often what must not be lost is tried.
 const TRIES: u32 = 3;
 /// How long everything has to end in order.
@@ -371,7 +369,7 @@ impl Shared {
     fn take_agreement(self: &Arc<Self>, agreement: ProposedAgreement) -> Result<(), Refusal> {
         let wish = offer::examine(&self.settings, &agreement.demand.declaration.properties)?;
         let terms = Terms::in_force(&self.settings, &agreement.offer.declaration.properties);
-        let (orders, received) = mpsc::channel(ORDERS);
+        let inbox = Arc::<Inbox>::default();
         let (end, ended) = watch::channel(None);
         {
             let mut book = self.book();
@@ -382,7 +380,10 @@ impl Shared {
             if known {
                 return Ok(());
             }
-            let handle = Handle { orders, end };
+            let handle = Handle {
+                inbox: Arc::clone(&inbox),
+                end,
+            };
             book.agreements.insert(agreement.id.clone(), handle);
         }
         let agreement = Agreement {
@@ -391,7 +392,7 @@ impl Shared {
             requestor: agreement.demand.requestor_id,
             wish,
             terms,
-            orders: received,
+            inbox,
             end: ended,
         };
         let mut tasks = self.tasks();
@@ -419,29 +420,20 @@ impl Shared {
                     fine = true;
                     for event in events {
                         after = event.event_date;
-                        let order = match event.kind {
-                            ActivityEventKind::CreateActivity {} => {
-                                Order::Create(event.activity_id)
-                            }
-                            ActivityEventKind::DestroyActivity {} => {
-                                Order::Destroy(event.activity_id)
-                            }
+                        let book = self.book();
+                        let Some(handle) = book.agreements.get(&event.agreement_id) else {
+                            continue;
                         };
-                        self.order(&event.agreement_id, order);
+                        let activity = event.activity_id;
+                        match event.kind {
+                            ActivityEventKind::CreateActivity {} => handle.inbox.create(activity),
+                            ActivityEventKind::DestroyActivity {} => handle.inbox.destroy(activity),
+                        }
                     }
                 }
                 Err(error) => self.pause(&mut fine, &error).await,
             }
         }
-    }
-
-    fn order(&self, agreement: &str, order: Order) {
-        let book = self.book();
-        let Some(handle) = book.agreements.get(agreement) else {
-            return;
-        };
-        // A requestor that asks for so much at a time gets the first of it. The end of an agreement comes another way.
-        let _ = handle.orders.try_send(order);
     }
 
     async fn watch_agreements(&self) {
@@ -496,8 +488,7 @@ impl Shared {
                         // Which agreement it belongs to, each knows for itself.
                         let book = self.book();
                         for handle in book.agreements.values() {
-                            let order = Order::NoteAccepted(event.id.clone());
-                            let _ = handle.orders.try_send(order);
+                            handle.inbox.accepted(&event.id);
                         }
                     }
                 }
