@@ -174,6 +174,8 @@ struct Work {
     agreement: Agreement,
     live: HashMap<String, Arc<Activity>>,
     done: Vec<(String, Usage)>,
+    /// Those that ended by themselves. Their requestor can still ask what came of them.
+    over: VecDeque<String>,
     /// Since when nothing is there to do.
     idle: Instant,
     /// An activity is something else than before.
@@ -234,6 +236,7 @@ impl Agreement {
             agreement: self,
             live: HashMap::new(),
             done: Vec::new(),
+            over: VecDeque::new(),
             idle: Instant::now(),
             changed: Arc::default(),
             troubled: false,
@@ -369,14 +372,13 @@ impl Work {
         Ok(())
     }
 
-    async fn destroy(&mut self, id: &str) {
+    /// Ends an activity: it occupies nothing any more, and costs no more than it has cost.
+    async fn end(&mut self, id: &str) {
         let Some(activity) = self.live.remove(id) else {
             return;
         };
         activity.end().await;
-        let shared = &self.agreement.shared;
-        shared.book().activities.remove(id);
-        shared.line.unregister(&format!("{EXE_UNIT}{id}")).await;
+        let shared = Arc::clone(&self.agreement.shared);
         let usage = activity.usage();
         self.done.push((id.to_owned(), usage));
         if self.live.is_empty() {
@@ -391,13 +393,42 @@ impl Work {
         if let Err(error) = self.report_one(&activity).await {
             shared.trouble(&error);
         }
+        self.over.push_back(id.to_owned());
+        while self.over.len() > shared.settings.threads as usize
+            && let Some(oldest) = self.over.pop_front()
+        {
+            self.leave(&oldest).await;
+        }
+    }
+
+    /// Nobody can call an activity any more.
+    async fn leave(&self, id: &str) {
+        let shared = &self.agreement.shared;
+        shared.book().activities.remove(id);
+        shared.line.unregister(&format!("{EXE_UNIT}{id}")).await;
+    }
+
+    async fn destroy(&mut self, id: &str) {
+        self.end(id).await;
+        let known = self.over.len();
+        self.over.retain(|over| over != id);
+        if self.over.len() < known {
+            self.leave(id).await;
+        }
     }
 
     /// Tells the daemon how each activity is, and what it has used.
     async fn report(&mut self) {
         let mut problem = None;
+        let mut over = Vec::new();
         for activity in self.live.values() {
             problem = self.report_one(activity).await.err().or(problem);
+            if activity.state().0 == ActivityState::Terminated {
+                over.push(activity.id.clone());
+            }
+        }
+        for id in over {
+            self.end(&id).await;
         }
         // Once, not every other second.
         if let Some(problem) = problem.as_ref().filter(|_| !self.troubled) {
@@ -474,7 +505,10 @@ impl Work {
         }
         let live: Vec<_> = self.live.keys().cloned().collect();
         for activity in live {
-            self.destroy(&activity).await;
+            self.end(&activity).await;
+        }
+        while let Some(over) = self.over.pop_front() {
+            self.leave(&over).await;
         }
         shared.tell(&Event::AgreementEnded {
             agreement: id.clone(),

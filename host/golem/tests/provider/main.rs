@@ -8,15 +8,21 @@ mod guest;
 mod requestor;
 mod scene;
 
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use sovr_capability::Amount;
+use sovr_golem::exe_unit::runtime::{Program, ProgramEnd, ProgramEvent, Runtime, Start};
 use sovr_golem::provider::{Event, Settings};
 use sovr_golem::yagna::stream::NewsKind;
 use sovr_golem::{LinearPrice, Usage};
+use sovr_runtime::package::Manifest;
 use sovr_test_golem::{Client, Gate};
 
 use crate::requestor::{Requestor, amount, deployed, eventually, run, transfer};
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
         a_hostile_batch_fails_and_nothing_else_does,
         stopping_leaves_nothing_open,
         a_daemon_that_comes_back_finds_the_activity,
+        an_activity_that_dies_costs_no_more,
         bus::calls_reach_who_registered,
         bus::a_lost_connection_is_made_anew,
         bus::files_of_another_node_come_and_go,
@@ -473,4 +480,64 @@ fn a_daemon_that_comes_back_finds_the_activity() {
     agreement.terminate();
     assert_eq!(agreement.invoice()["activityIds"], json!([activity]));
     ours.stop();
+}
+
+/// Programs of this are lost as soon as they are started.
+struct Dying(Arc<dyn Runtime>);
+
+#[async_trait]
+impl Runtime for Dying {
+    async fn unpack(&self, archive: File, directory: &Path) -> Result<Manifest, String> {
+        self.0.unpack(archive, directory).await
+    }
+
+    async fn start(&self, _: Start<'_>) -> Result<Box<dyn Program>, String> {
+        Ok(Box::new(Dead))
+    }
+}
+
+struct Dead;
+
+#[async_trait]
+impl Program for Dead {
+    async fn next(&mut self) -> Option<ProgramEvent> {
+        let lost = ProgramEnd::Lost("it was killed".to_owned());
+        Some(ProgramEvent::End(lost))
+    }
+}
+
+fn an_activity_that_dies_costs_no_more() {
+    let scene = Scene::new();
+    let url = scene.network.provider().api_url();
+    let settings = Settings {
+        threads: 1,
+        ..scene.settings()
+    };
+    let ours = Ours::with(&url, &scene, settings, Arc::new(Dying(scene::children())));
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let first = agreement.create_activity();
+    agreement.exec(&first, &deployed());
+    let batch = agreement.start(&first, &json!([run("print", &[])]));
+    let results = agreement.results(&first, &batch);
+    assert_eq!(results[0]["message"], "`print` was lost: it was killed");
+    let ended = |event: &Event| match event {
+        Event::ActivityEnded { activity, cost, .. } => Some((activity.clone(), *cost)),
+        _ => None,
+    };
+    // Nobody has asked for its end.
+    assert_eq!(ours.wait_for(ended).0, first);
+    assert_eq!(scene.scratch_entries(), 0);
+    assert_eq!(agreement.state(&first), json!(["Terminated", null]));
+    // What came of it can still be asked, and its thread is free.
+    assert_eq!(agreement.results(&first, &batch), results);
+    let second = agreement.create_activity();
+    agreement.destroy(&first);
+    agreement.destroy(&second);
+    agreement.terminate();
+    let invoice = agreement.invoice();
+    let bills = ours.all(ended);
+    assert_eq!(bills.len(), 2, "{bills:?}");
+    let sum = Amount::checked_sum(bills.into_iter().map(|(_, cost)| cost)).unwrap();
+    assert_eq!(amount(&invoice["amount"]), sum.to_string());
+    assert_eq!(invoice["activityIds"], json!([first, second]));
 }

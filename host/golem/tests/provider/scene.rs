@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha3::{Digest as _, Sha3_256};
 use sovr_golem::LinearPrice;
 use sovr_golem::bus::{Address, Bus, Call, Service};
-use sovr_golem::exe_unit::runtime::Children;
+use sovr_golem::exe_unit::runtime::{Children, Runtime};
 use sovr_golem::provider::{self, Event, Settings};
 use sovr_golem::yagna::{self, AppKey, Daemon};
 use sovr_runtime::code::Cache;
@@ -120,15 +120,15 @@ pub(crate) async fn connect(node: &Node) -> Bus {
         .unwrap()
 }
 
-/// The compile cache that all tests of this process share: each program is compiled once.
-fn code() -> Arc<Cache> {
+/// Confined children, with a compile cache that all tests of this process share: each program is compiled once.
+pub(crate) fn children() -> Arc<Children> {
     static CODE: OnceLock<(Arc<Cache>, tempfile::TempDir)> = OnceLock::new();
     let (code, _) = CODE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path(), [7; 32]).unwrap();
         (Arc::new(cache), directory)
     });
-    Arc::clone(code)
+    Arc::new(Children::new(Arc::clone(code)))
 }
 
 /// Our provider. Dropping it stops it in order.
@@ -147,6 +147,16 @@ impl Ours {
 
     /// The same with another way to its daemon.
     pub(crate) fn through(url: &str, scene: &Scene, settings: Settings) -> Ours {
+        Self::with(url, scene, settings, children())
+    }
+
+    /// The same with something else that runs programs.
+    pub(crate) fn with(
+        url: &str,
+        scene: &Scene,
+        settings: Settings,
+        programs: Arc<dyn Runtime>,
+    ) -> Ours {
         let node = scene.network.provider();
         let daemon = client(url, node);
         let bus = node.gsb_url().parse().unwrap();
@@ -156,10 +166,9 @@ impl Ours {
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
             runtime().block_on(async {
-                let children = Arc::new(Children::new(code()));
                 let stopped = async { drop(stopped.await) };
                 let provided =
-                    provider::provide(daemon, bus, settings, children, observer, stopped);
+                    provider::provide(daemon, bus, settings, programs, observer, stopped);
                 provided.await.map_err(|error| error.to_string())
             })
         });
