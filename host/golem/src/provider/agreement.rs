@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::activity::{self, Activity, Start};
 use super::event::Event;
 use super::offer::{Terms, Wish};
-use super::{Shared, again};
+use super::{AWAY, Shared, again};
 use crate::exe_unit::Limits;
 use crate::network::NodeId;
 use crate::price::Usage;
@@ -165,6 +165,8 @@ pub(super) struct Agreement {
     pub(super) requestor: NodeId,
     pub(super) wish: Wish,
     pub(super) terms: Terms,
+    /// No bill of it is older than this.
+    pub(super) begun: Timestamp,
     pub(super) inbox: Arc<Inbox>,
     pub(super) end: watch::Receiver<Option<End>>,
 }
@@ -496,19 +498,25 @@ impl Work {
     async fn finish(mut self, reason: Reason) {
         let shared = Arc::clone(&self.agreement.shared);
         let id = self.agreement.id.clone();
-        if reason.ours {
-            let (code, words) = (reason.code.raw(), reason.reason.raw());
-            let ended = again(|| shared.daemon.break_agreement(&id, code, words)).await;
-            if let Err(error) = ended {
-                shared.trouble(&error);
-            }
-        }
+        let (code, words) = (reason.code.raw(), reason.reason.raw());
+        let tell = || shared.daemon.break_agreement(&id, code, words);
+        let mut told = match reason.ours {
+            true => tell().await,
+            false => Ok(()),
+        };
+        // Whether or not the requestor could be told, no more work is done.
         let live: Vec<_> = self.live.keys().cloned().collect();
         for activity in live {
             self.end(&activity).await;
         }
         while let Some(over) = self.over.pop_front() {
             self.leave(&over).await;
+        }
+        if told.is_err() {
+            told = again(AWAY, tell).await;
+        }
+        if let Err(error) = told {
+            shared.trouble(&error);
         }
         shared.tell(&Event::AgreementEnded {
             agreement: id.clone(),
@@ -522,9 +530,16 @@ impl Work {
         let due = Timestamp::now()
             .saturating_add(DUE)
             .unwrap_or(Timestamp::MAX);
-        let issued = again(|| shared.daemon.issue_invoice(&id, &activities, amount, due)).await;
-        let sent = match issued {
-            Ok(invoice) => again(|| shared.daemon.send_invoice(&invoice, SEND)).await,
+        let (daemon, begun) = (&shared.daemon, self.agreement.begun);
+        let issue = || async {
+            // It may have been made, and only the answer lost. A second one would ask for the money twice.
+            match daemon.issued_invoice(&id, begun).await? {
+                Some(invoice) => Ok(invoice),
+                None => daemon.issue_invoice(&id, &activities, amount, due).await,
+            }
+        };
+        let sent = match again(AWAY, issue).await {
+            Ok(invoice) => again(AWAY, || daemon.send_invoice(&invoice, SEND)).await,
             Err(error) => Err(error),
         };
         match sent {

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use self::event::{Event, Observer};
 
@@ -59,8 +59,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Most demands that are answered at a time, and that are taken over at a time.
 const ANSWERS: usize = 8;
 const DEMANDS: u32 = 20;
-/// How often what must not be lost is tried.
-const TRIES: u32 = 3;
+/// How long a daemon may be away before what must not be lost is given up.
+const AWAY: Duration = Duration::from_secs(600);
+/// The same for an offer, which expires by itself.
+const WITHDRAW: Duration = Duration::from_secs(3);
 /// How long everything has to end in order.
 const STOP: Duration = Duration::from_secs(60);
 /// Bytes of memory of which it makes sense to offer less.
@@ -392,6 +394,7 @@ impl Shared {
             requestor: agreement.demand.requestor_id,
             wish,
             terms,
+            begun: Timestamp::now(),
             inbox,
             end: ended,
         };
@@ -540,7 +543,7 @@ impl Shared {
                 });
             }
         }
-        match again(|| self.daemon.withdraw_offer(offer)).await {
+        match again(WITHDRAW, || self.daemon.withdraw_offer(offer)).await {
             Err(error) if error.kind != ErrorKind::NotFound => self.trouble(&error),
             _ => {}
         }
@@ -549,15 +552,15 @@ impl Shared {
     }
 }
 
-/// Tries a call several times that must not be lost.
+/// Tries a call that must not be lost, as long as the daemon may be `away`.
 async fn again<T, F: Future<Output = Result<T, DaemonError>>>(
+    away: Duration,
     call: impl Fn() -> F,
 ) -> Result<T, DaemonError> {
-    let mut tries = 1;
+    let end = Instant::now() + away;
     loop {
         match call().await {
-            Err(error) if error.kind.may_pass() && tries < TRIES => {
-                tries += 1;
+            Err(error) if error.kind.may_pass() && Instant::now() < end => {
                 tokio::time::sleep(PAUSE).await;
             }
             other => return other,

@@ -10,6 +10,7 @@ use sovr_capability::Amount;
 use super::activity::ActivityState;
 use super::connection::{Daemon, Part};
 use super::error::{DaemonError, ErrorKind};
+use super::payment::Invoice;
 
 /// What a requestor wants of an activity.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -125,6 +126,23 @@ impl Daemon {
         let request = self.post("make an invoice", Part::Payment, &["invoices"]);
         let issued: Issued = request.body(&body).json().await?;
         Ok(issued.id)
+    }
+
+    /// The invoice of an agreement, if one was made since a moment that is not long ago.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn issued_invoice(
+        &self,
+        agreement: &str,
+        since: Timestamp,
+    ) -> Result<Option<String>, DaemonError> {
+        let request = self.get("look for an invoice", Part::Payment, &["invoices"]);
+        let request = request.query("afterTimestamp", &since.to_string());
+        let invoices: Vec<Invoice> = request.json().await?;
+        let mut invoices = invoices.into_iter();
+        let found = invoices.find(|invoice| invoice.agreement_id == agreement);
+        Ok(found.map(|invoice| invoice.id))
     }
 
     /// Sends a debit note to the requestor.

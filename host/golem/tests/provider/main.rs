@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         stopping_leaves_nothing_open,
         a_daemon_that_comes_back_finds_the_activity,
         an_activity_that_dies_costs_no_more,
+        the_last_bill_outlasts_a_daemon_that_is_away,
         bus::calls_reach_who_registered,
         bus::a_lost_connection_is_made_anew,
         bus::files_of_another_node_come_and_go,
@@ -540,4 +541,23 @@ fn an_activity_that_dies_costs_no_more() {
     let sum = Amount::checked_sum(bills.into_iter().map(|(_, cost)| cost)).unwrap();
     assert_eq!(amount(&invoice["amount"]), sum.to_string());
     assert_eq!(invoice["activityIds"], json!([first, second]));
+}
+
+fn the_last_bill_outlasts_a_daemon_that_is_away() {
+    let scene = Scene::new();
+    let gate = Gate::before(scene.network.provider());
+    let ours = Ours::through(&gate.url(), &scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.destroy(&activity);
+    gate.refuse("POST", "/invoices", 5, 500, "");
+    // The next time it is made, and we do not hear of it.
+    gate.lose("POST", "/invoices", 1, 500, "");
+    agreement.terminate();
+    let invoice = agreement.invoice();
+    assert_eq!(invoice["activityIds"], json!([activity]));
+    ours.wait_for(|event| matches!(event, Event::InvoiceSent { .. }).then_some(()));
+    let provider = scene.network.provider();
+    let invoices = provider.get("/payment-api/v1/invoices").ok();
+    assert_eq!(invoices.as_array().unwrap().len(), 1, "{invoices}");
 }
