@@ -375,12 +375,12 @@ impl Shared {
         let (end, ended) = watch::channel(None);
         {
             let mut book = self.book();
+            // Told again.
+            if book.agreements.contains_key(&agreement.id) {
+                return Ok(());
+            }
             if book.closed || book.agreements.len() >= self.settings.capacity {
                 return Err(Refusal::no_capacity(self.settings.capacity));
-            }
-            let known = book.agreements.contains_key(&agreement.id);
-            if known {
-                return Ok(());
             }
             let handle = Handle {
                 inbox: Arc::clone(&inbox),
@@ -588,5 +588,77 @@ impl Service for ExeUnits {
             Some((activity, method)) => activity.call(&caller, method, &body, reply).await,
             None => reply.not_found().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::local::testing::Stage;
+    use crate::yagna::{AppKey, properties as names};
+
+    /// A provider whose daemon is away.
+    fn shared(capacity: usize) -> Arc<Shared> {
+        let nobody = "127.0.0.1:9";
+        let daemon = Daemon::new(crate::yagna::Settings {
+            api: format!("http://{nobody}").parse().unwrap(),
+            market: None,
+            payment: None,
+            activity: None,
+            app_key: AppKey::new("key".to_owned()),
+        });
+        let price = LinearPrice {
+            start: sovr_capability::Amount::ZERO,
+            cpu_second: sovr_capability::Amount::ZERO,
+            duration_second: sovr_capability::Amount::ZERO,
+        };
+        let settings = Settings::new("test".to_owned(), price, PathBuf::new());
+        Arc::new_cyclic(|shared| Shared {
+            daemon: daemon.unwrap(),
+            line: Arc::new(Line::new(
+                Address::Tcp(nobody.to_owned()),
+                "test",
+                Arc::new(ExeUnits(Weak::clone(shared))),
+            )),
+            node: format!("0x{}", "11".repeat(20)).parse().unwrap(),
+            settings: Settings {
+                capacity,
+                ..settings
+            },
+            runtime: Stage::new(),
+            observer: Arc::new(|_: &Event| {}),
+            session: "test".to_owned(),
+            started: Timestamp::now(),
+            book: Mutex::default(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    fn proposed(id: &str) -> ProposedAgreement {
+        let node = format!("0x{}", "22".repeat(20));
+        serde_json::from_value(json!({
+            "agreementId": id,
+            "state": "Pending",
+            "demand": { "requestorId": node, "constraints": "()", "properties": {
+                names::CHOSEN_PLATFORM: "erc20-holesky-tglm", names::TASK_PACKAGE: format!("gftp://{node}/a"),
+            } },
+            "offer": { "providerId": node, "constraints": "()", "properties": {} },
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_agreement_that_is_told_twice_is_not_refused() {
+        let shared = shared(1);
+        // Its task has not begun yet.
+        shared.take_agreement(proposed("a")).unwrap();
+        shared.take_agreement(proposed("a")).unwrap();
+        let refused = shared.take_agreement(proposed("b")).unwrap_err();
+        assert_eq!(refused, Refusal::no_capacity(1));
+        shared.book().closed = true;
+        shared.take_agreement(proposed("a")).unwrap();
+        assert_eq!(shared.tasks().len(), 1);
     }
 }
