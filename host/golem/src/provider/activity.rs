@@ -31,6 +31,8 @@ const CALLS: usize = 16;
 const KNOWN: Duration = Duration::from_secs(5);
 /// Longest name of a batch.
 const BATCH_ID: usize = 64;
+/// Longest body of a call. Files come another way.
+const BODY: usize = 1 << 20;
 
 /// What is to be started.
 pub(super) struct Start<'a> {
@@ -62,6 +64,28 @@ pub(super) struct Activity {
     /// What the daemon takes it to be.
     told: watch::Sender<Option<ActivityState>>,
     observer: Arc<dyn Observer>,
+}
+
+/// What a call asks for.
+enum Asked {
+    Exec {
+        batch: String,
+        script: Script,
+    },
+    Results {
+        batch: String,
+        /// Seconds.
+        wait: Option<f64>,
+        command: Option<u64>,
+    },
+    Follow {
+        batch: String,
+    },
+    State,
+    Usage,
+    Running,
+    /// Something newer than this program.
+    Other,
 }
 
 /// The exe-unit with what it occupies.
@@ -165,7 +189,7 @@ impl Activity {
         self: Arc<Self>,
         caller: &str,
         method: &str,
-        body: &[u8],
+        body: Vec<u8>,
         reply: Reply,
     ) {
         if !self.is_requestor(caller) {
@@ -180,52 +204,72 @@ impl Activity {
             let words = format!("at most {CALLS} calls of an activity at a time");
             return reply.error(&json!({ "usageLimitExceeded": words })).await;
         };
-        let body = match Body::read(body) {
-            Ok(body) => body,
-            Err(error) => {
-                let words = error.to_string();
-                return reply.error(&json!({ "badRequest": words })).await;
-            }
-        };
-        let name = |name: &str| body.get(name).and_then(Body::as_text);
-        // In the body of one call the name is written in the other way.
-        let batch = name("batchId").or(name("batch_id")).unwrap_or_default();
-        match method {
-            "Exec" => match self.exec(batch, &body).await {
+        // From here on nothing of the body is held but what is asked for: an answer may be a minute away.
+        let asked = self.read(method, body);
+        match asked {
+            Ok(Asked::Exec { batch, script }) => match self.exec(&batch, script) {
                 Ok(()) => reply.ok(&batch).await,
                 Err(why) => reply.error(&json!({ "badRequest": why })).await,
             },
-            "GetExecBatchResults" => {
-                let wait = body.get("timeout").and_then(Body::as_f64);
-                let command = body.get("commandIndex").and_then(Body::as_u64);
-                match self.story.results(batch, wait, command).await {
-                    Some(Some(results)) => {
-                        self.known().await;
-                        let results: Vec<_> = results.iter().map(AsRef::as_ref).collect();
-                        reply.ok(&results).await;
-                    }
-                    Some(None) => reply.error(&"timeout").await,
-                    None => {
-                        let words: String = batch.chars().take(BATCH_ID).collect();
-                        let words = format!("batch_id = {words}");
-                        reply.error(&json!({ "notFound": words })).await;
-                    }
+            Ok(Asked::Results {
+                batch,
+                wait,
+                command,
+            }) => match self.story.results(&batch, wait, command).await {
+                Some(Some(results)) => {
+                    self.known().await;
+                    let results: Vec<_> = results.iter().map(AsRef::as_ref).collect();
+                    reply.ok(&results).await;
                 }
-            }
-            "StreamExecBatchResults" => self.story.follow(batch, reply).await,
-            "GetState" => {
+                Some(None) => reply.error(&"timeout").await,
+                None => {
+                    let words = format!("batch_id = {batch}");
+                    reply.error(&json!({ "notFound": words })).await;
+                }
+            },
+            Ok(Asked::Follow { batch }) => self.story.follow(&batch, reply).await,
+            Ok(Asked::State) => {
                 let (state, reason) = self.state();
                 let state = json!([state.name(), null]);
                 let answer = json!({ "state": state, "reason": reason, "errorMessage": null });
                 reply.ok(&answer).await;
             }
-            "GetUsage" => reply.ok(&written(self.usage())).await,
-            "GetRunningCommand" => {
+            Ok(Asked::Usage) => reply.ok(&written(self.usage())).await,
+            Ok(Asked::Running) => {
                 let running: Vec<_> = self.story.running().into_iter().collect();
                 reply.ok(&running).await;
             }
-            _ => reply.not_found().await,
+            Ok(Asked::Other) => reply.not_found().await,
+            Err(why) => reply.error(&json!({ "badRequest": why })).await,
         }
+    }
+
+    fn read(&self, method: &str, body: Vec<u8>) -> Result<Asked, String> {
+        if body.len() > BODY {
+            return Err(format!("a call has at most {BODY} bytes"));
+        }
+        let body = Body::read(&body).map_err(|error| error.to_string())?;
+        let name = |name: &str| body.get(name).and_then(Body::as_text);
+        // In the body of one call the name is written in the other way.
+        let batch = name("batchId").or(name("batch_id")).unwrap_or_default();
+        let batch: String = batch.chars().take(BATCH_ID + 1).collect();
+        Ok(match method {
+            "Exec" => {
+                let script = body.get("exeScript").ok_or("exeScript is missing")?;
+                let script = script::read(script, &self.files)?;
+                Asked::Exec { batch, script }
+            }
+            "GetExecBatchResults" => Asked::Results {
+                batch,
+                wait: body.get("timeout").and_then(Body::as_f64),
+                command: body.get("commandIndex").and_then(Body::as_u64),
+            },
+            "StreamExecBatchResults" => Asked::Follow { batch },
+            "GetState" => Asked::State,
+            "GetUsage" => Asked::Usage,
+            "GetRunningCommand" => Asked::Running,
+            _ => Asked::Other,
+        })
     }
 
     /// The bus names nodes by the address they are called at: `/net/0x…`, or bare.
@@ -234,13 +278,11 @@ impl Activity {
         bare.parse() == Ok(self.requestor.clone())
     }
 
-    async fn exec(self: &Arc<Self>, batch: &str, body: &Body) -> Result<(), String> {
+    fn exec(self: &Arc<Self>, batch: &str, script: Script) -> Result<(), String> {
         if batch.is_empty() || batch.len() > BATCH_ID {
             return Err("batchId is no name of a batch".to_owned());
         }
         let taken = || format!("there is a batch {batch} already");
-        let script = body.get("exeScript").ok_or("exeScript is missing")?;
-        let script = script::read(script, &self.files)?;
         let Ok(guard) = Arc::clone(&self.unit).try_lock_owned() else {
             return match self.story.refuse(batch) {
                 true => Ok(()),

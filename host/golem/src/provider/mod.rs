@@ -585,7 +585,7 @@ impl Service for ExeUnits {
                 Some((activity, method))
             });
         match found {
-            Some((activity, method)) => activity.call(&caller, method, &body, reply).await,
+            Some((activity, method)) => activity.call(&caller, method, body, reply).await,
             None => reply.not_found().await,
         }
     }

@@ -392,6 +392,12 @@ fn a_hostile_batch_fails_and_nothing_else_does() {
         refused.status >= 400 && refused.text.contains("longer than"),
         "{refused:?}"
     );
+    let argument = "x".repeat(1_100_000);
+    let refused = agreement.try_exec(&activity, &json!([{ "start": { "args": [&argument] } }]));
+    assert!(
+        refused.status >= 400 && refused.text.contains("a call has at most"),
+        "{refused:?}"
+    );
     let file = scene.files.put("file", b"content");
     let gone = file.replace("/file", "/gone");
     for (command, told) in [
