@@ -113,6 +113,7 @@ pub(crate) fn fetch_archive(
     directory: &Path,
     most: u64,
     gate: &Gate,
+    progress: &dyn Fn(u64, Option<u64>),
 ) -> Result<File, CopyError> {
     let mut content = package.archive.open()?;
     let length = content.seek(SeekFrom::End(0))?;
@@ -122,7 +123,7 @@ pub(crate) fn fetch_archive(
         inner: &mut file,
         hash: Sha256::new(),
     };
-    transfer(&mut content, length, &mut hashing, most, gate, &|_, _| {})?;
+    transfer(&mut content, length, &mut hashing, most, gate, progress)?;
     let found = hashing.hash.finalize();
     if let Some(expected) = &package.digest
         && found[..] != expected[..]

@@ -236,7 +236,7 @@ impl ExeUnit {
         self.check_order(&command)?;
         match command {
             Command::Deploy => {
-                if let Err(abort) = self.deploy().await {
+                if let Err(abort) = self.deploy(teller.progress(index)).await {
                     let _ = self.undeploy().await;
                     return Err(abort);
                 }
@@ -310,7 +310,10 @@ impl ExeUnit {
     }
 
     /// Unpacks the package, with a fresh volume for each of its mount points.
-    async fn deploy(&mut self) -> Result<(), Abort> {
+    async fn deploy(
+        &mut self,
+        progress: impl Fn(u64, Option<u64>) + Send + 'static,
+    ) -> Result<(), Abort> {
         let failed = |reason: String| {
             Failure::new(
                 FailureKind::CommandFailed,
@@ -320,7 +323,7 @@ impl ExeUnit {
         let removed = self.undeploy().await;
         removed.map_err(|error| failed(format!("the one before it cannot be removed: {error}")))?;
         let directory = self.place();
-        let archive = self.archive(&directory).await?;
+        let archive = self.archive(&directory, progress).await?;
         let package = directory.join("package");
         let unpack = async {
             tokio::fs::create_dir(&package)
@@ -340,14 +343,18 @@ impl ExeUnit {
     }
 
     /// Copies the archive to the provider and checks its digest there.
-    async fn archive(&self, directory: &Path) -> Result<std::fs::File, Abort> {
+    async fn archive(
+        &self,
+        directory: &Path,
+        progress: impl Fn(u64, Option<u64>) + Send + 'static,
+    ) -> Result<std::fs::File, Abort> {
         let package = self.package.clone();
         let directory = directory.to_owned();
         let gate = Arc::clone(&self.gate);
         let most = self.limits.file;
         let copied = blocking(move || {
             std::fs::create_dir(&directory)?;
-            copy::fetch_archive(&package, &directory, most, &gate)
+            copy::fetch_archive(&package, &directory, most, &gate, &progress)
         })
         .await;
         copied.map_err(|error| {

@@ -65,6 +65,8 @@ pub(super) fn offer(
     let terms = Terms::of(settings).agreed(demand);
     let properties = json!({
         names::TRANSFER_PROTOCOLS: ["gftp"],
+        names::DEPLOY_PROGRESS: true,
+        names::TRANSFER_PROGRESS: true,
         names::ACCEPT_TIMEOUT: terms.accept_timeout.as_secs(),
         names::NOTE_INTERVAL: terms.interval.as_secs(),
         names::PAYMENT_PROTOCOL: 3,

@@ -42,6 +42,10 @@ pub const PACKAGE_FORMAT: &str = "golem.srv.comp.vm.package_format";
 pub const MULTI_ACTIVITY: &str = "golem.srv.caps.multi-activity";
 /// How files may come: `gftp`, `http`, `https`.
 pub const TRANSFER_PROTOCOLS: &str = "golem.activity.caps.transfer.protocol";
+/// Whether a deployment tells how far it is, if it is asked to.
+pub const DEPLOY_PROGRESS: &str = "golem.activity.caps.deploy.report-progress";
+/// Whether a transfer does.
+pub const TRANSFER_PROGRESS: &str = "golem.activity.caps.transfer.report-progress";
 
 /// The model of prices; [`LINEAR`] is the only one there is.
 pub const PRICING_MODEL: &str = "golem.com.pricing.model";

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         a_failing_command_ends_its_batch,
         the_daemon_knows_the_state_before_the_requestor_has_the_results,
         a_batch_is_told_as_it_happens,
+        a_deployment_tells_how_far_it_is_if_it_is_asked_to,
         activities_run_beside_each_other,
         a_caller_that_is_not_the_requestor_is_refused,
         a_demand_that_does_not_suit_is_refused,
@@ -235,6 +236,43 @@ fn a_batch_is_told_as_it_happens() {
         "{news:?}"
     );
     agreement.destroy(&activity);
+}
+
+fn a_deployment_tells_how_far_it_is_if_it_is_asked_to() {
+    let scene = Scene::new();
+    let _ours = Ours::start(&scene, scene.settings());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    let whole = guest::package().len() as u64;
+    for (deploy, expected) in [
+        (json!({}), None),
+        (
+            json!({ "progress": { "updateInterval": "1s" } }),
+            Some(whole),
+        ),
+    ] {
+        let commands = json!([{ "deploy": deploy }, { "start": { "args": [] } }]);
+        let batch = agreement.start(&activity, &commands);
+        let told = scene.block_on(async {
+            let client = scene.client();
+            let mut stream = client.follow(&activity, &batch).await.unwrap();
+            let mut told = None;
+            loop {
+                let news = stream.next().await.unwrap().unwrap();
+                match (news.index, news.kind) {
+                    (0, NewsKind::Progress { done, total }) => {
+                        assert_eq!(total, Some(whole));
+                        told = Some(done);
+                    }
+                    (1, NewsKind::Finished { .. }) => return told,
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(told, expected);
+        agreement.results(&activity, &batch);
+        agreement.exec(&activity, &json!([{ "terminate": {} }]));
+    }
 }
 
 fn activities_run_beside_each_other() {
