@@ -11,6 +11,7 @@ use reqwest::header::{
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Upgraded, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sovr_capability::Untrusted;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -321,6 +322,13 @@ impl Request {
         })
     }
 
+    /// Sends it and reads a list of events, each for itself: strangers write into them, and one that is not understood
+    /// is left out and hides none of the others.
+    pub(super) async fn events<T: DeserializeOwned>(self) -> Result<Vec<T>, DaemonError> {
+        let events: Vec<Box<RawValue>> = self.json().await?;
+        Ok(understood(&events))
+    }
+
     /// Sends it and gives the answer as soon as it begins, if it is a success.
     pub(super) async fn open(self) -> Result<Response, DaemonError> {
         self.answered(StatusCode::is_success).await
@@ -385,6 +393,11 @@ impl Request {
     }
 }
 
+fn understood<T: DeserializeOwned>(events: &[Box<RawValue>]) -> Vec<T> {
+    let events = events.iter().map(|event| serde_json::from_str(event.get()));
+    events.filter_map(Result::ok).collect()
+}
+
 fn says(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
     headers.get(name).is_some_and(|said| said == value)
 }
@@ -441,7 +454,10 @@ fn chain(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, SettingsError};
+    use serde_json::Value;
+    use serde_json::value::RawValue;
+
+    use super::{Settings, SettingsError, understood};
 
     fn settings(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_variables(|name| {
@@ -485,6 +501,17 @@ mod tests {
                 "{told}"
             );
         }
+    }
+
+    #[test]
+    fn an_event_that_is_not_understood_hides_no_other() {
+        // Deeper than anything is read.
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let page = format!(r#"[{{"a":1}},{{"a":{deep}}},7,{{"a":2}}]"#);
+        let page: Vec<Box<RawValue>> = serde_json::from_str(&page).unwrap();
+        let maps: Vec<serde_json::Map<String, Value>> = understood(&page);
+        let all: Vec<_> = maps.iter().map(|map| map["a"].as_u64()).collect();
+        assert_eq!(all, [Some(1), Some(2)]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The market: demands, proposals and agreements.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sovr_capability::Untrusted;
@@ -79,21 +81,107 @@ pub enum ProposalState {
     Unknown,
 }
 
-/// Why somebody refused or ended something.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+/// Why somebody refused or ended something. Beside the message the daemon passes on whatever the other side wrote: what
+/// is not as it should be counts as not written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reason {
     /// In words.
     pub message: Untrusted,
     /// A provider's code, such as `DebitNotesDeadline`.
-    #[serde(rename = "golem.provider.code")]
     pub provider_code: Option<Untrusted>,
     /// A requestor's code, such as `Cancelled`.
-    #[serde(rename = "golem.requestor.code")]
     pub requestor_code: Option<Untrusted>,
     /// Whether asking the same provider again is of no use.
-    #[serde(rename = "golem.proposal.rejection.is-final")]
     pub is_final: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReasonVisitor)
+    }
+}
+
+struct ReasonVisitor;
+
+impl<'de> Visitor<'de> for ReasonVisitor {
+    type Value = Reason;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reason")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reason, A::Error> {
+        let mut reason = Reason::default();
+        while let Some(name) = map.next_key::<String>()? {
+            match (name.as_str(), map.next_value()?) {
+                ("message", Word::Text(text)) => reason.message = text,
+                ("golem.provider.code", Word::Text(text)) => reason.provider_code = Some(text),
+                ("golem.requestor.code", Word::Text(text)) => reason.requestor_code = Some(text),
+                ("golem.proposal.rejection.is-final", Word::Truth(truth)) => {
+                    reason.is_final = Some(truth);
+                }
+                _ => {}
+            }
+        }
+        Ok(reason)
+    }
+}
+
+/// A stranger's value. What is neither a text nor a truth is passed over, however deep it is.
+enum Word {
+    Text(Untrusted),
+    Truth(bool),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordVisitor)
+    }
+}
+
+struct WordVisitor;
+
+impl<'de> Visitor<'de> for WordVisitor {
+    type Value = Word;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Word, E> {
+        Ok(Word::Text(Untrusted::new(text)))
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Word, E> {
+        Ok(Word::Truth(truth))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Word, E> {
+        Ok(Word::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Word, E> {
+        Ok(Word::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Word, E> {
+        Ok(Word::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Word, E> {
+        Ok(Word::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Word, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Word::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Word, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Word::Other)
+    }
 }
 
 /// An agreement.
@@ -284,7 +372,7 @@ impl Daemon {
         self.get("wait for offers", Part::Market, &path)
             .wait(wait)
             .query("maxEvents", &most.to_string())
-            .json()
+            .events()
             .await
     }
 
@@ -447,7 +535,72 @@ impl Daemon {
             .query("afterTimestamp", &after.to_string())
             .query("maxEvents", "100")
             .query("appSessionId", session)
-            .json()
+            .events()
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{AgreementEvent, DemandEvent, Reason};
+    use crate::yagna::offer::OfferEvent;
+
+    /// As the daemon passes on what the other side wrote beside its message.
+    fn odd(message: &str) -> serde_json::Value {
+        json!({
+            "message": message, "golem.proposal.rejection.is-final": "no", "golem.requestor.code": 5,
+            "golem.provider.code": { "why": ["not"] }, "more": [null, -1.5],
+        })
+    }
+
+    fn said(message: &str) -> Reason {
+        Reason {
+            message: message.into(),
+            ..Reason::default()
+        }
+    }
+
+    #[test]
+    fn a_reason_with_odd_extras_is_read_for_its_words() {
+        let refused = json!({
+            "eventType": "ProposalRejectedEvent", "eventDate": "2026-11-20T23:46:40Z", "proposalId": "p",
+            "reason": odd("no"),
+        });
+        let event: DemandEvent = serde_json::from_value(refused.clone()).unwrap();
+        let expected = DemandEvent::Rejected {
+            proposal_id: "p".to_owned(),
+            reason: Some(said("no")),
+        };
+        assert_eq!(event, expected);
+        let event: OfferEvent = serde_json::from_value(refused).unwrap();
+        let expected = OfferEvent::Rejected {
+            proposal_id: "p".to_owned(),
+            reason: Some(said("no")),
+        };
+        assert_eq!(event, expected);
+        let ended = json!({
+            "eventType": "AgreementTerminatedEvent", "eventDate": "2026-11-20T23:46:40Z", "agreementId": "a",
+            "terminator": "Requestor", "reason": odd("over"),
+        });
+        let event: AgreementEvent = serde_json::from_value(ended).unwrap();
+        assert_eq!(event.reason, Some(said("over")));
+        let wordless: Reason = serde_json::from_value(json!({ "message": null })).unwrap();
+        assert_eq!(wordless, Reason::default());
+    }
+
+    #[test]
+    fn the_end_of_an_agreement_is_heard_however_deep_its_reason_is() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        for name in ["more", "golem.requestor.code", "message"] {
+            let event = format!(
+                r#"{{"eventType":"AgreementTerminatedEvent","eventDate":"2026-11-20T23:46:40Z","agreementId":"a",
+                    "terminator":"Provider","reason":{{"{name}":{deep},"golem.provider.code":"Shutdown"}}}}"#
+            );
+            let event: AgreementEvent = serde_json::from_str(&event).unwrap();
+            let reason = event.reason.unwrap();
+            assert_eq!(reason.provider_code, Some("Shutdown".into()), "{name}");
+        }
     }
 }

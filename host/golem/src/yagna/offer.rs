@@ -99,7 +99,7 @@ impl Daemon {
         self.get("wait for demands", Part::Market, &path)
             .wait(wait)
             .query("maxEvents", &most.to_string())
-            .json()
+            .events()
             .await
     }
 

@@ -311,7 +311,7 @@ impl Daemon {
             .query("afterTimestamp", &after.to_string())
             .query("maxEvents", EVENTS)
             .query("appSessionId", session)
-            .json()
+            .events()
             .await
     }
 

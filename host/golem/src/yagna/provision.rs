@@ -61,7 +61,7 @@ impl Daemon {
             .query("afterTimestamp", &after.to_string())
             .query("maxEvents", "100")
             .query("appSessionId", session)
-            .json()
+            .events()
             .await;
         match events {
             // Here alone a time-out is no empty list.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sovr_capability::Amount;
 use sovr_golem::FailureKind;
 use sovr_golem::network::{AgreementEvent, TerminateReason};
@@ -28,6 +28,10 @@ pub(crate) const TESTS: &[Test] = &[
         broken_agreement,
     ),
     (
+        "an_agreement_that_ends_for_an_odd_reason_is_heard_of",
+        odd_end,
+    ),
+    (
         "debit_notes_that_are_too_frequent_end_the_agreement",
         frequent_notes,
     ),
@@ -44,6 +48,9 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("what_cannot_be_closed_stays_in_the_journal", unclosed),
 ];
+
+/// A reason's values may be so deep beneath it.
+const DEEP: usize = 120;
 
 fn step(program: &str, args: &[&str]) -> Command {
     Command::Step(run(program, args))
@@ -152,6 +159,24 @@ fn broken_agreement() {
             "{reason}"
         );
         assert_eq!(finish(&work).await, (amount("0.1"), amount("0.1")));
+    });
+}
+
+fn odd_end() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let work = scene.work(scene.settings()).await;
+        // As deep as the provider's daemon takes it.
+        let deep = (0..DEEP).fold(json!(1), |inner, _| json!([inner]));
+        scene.provider().break_agreements_oddly(&json!({
+            "message": "going home", "golem.provider.code": 5, "golem.requestor.code": deep,
+        }));
+        let event = next(&work).await;
+        let AgreementEvent::Terminated { reason } = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(reason, "going home");
+        finish(&work).await;
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use sovr_capability::Amount;
 use sovr_capability::capabilities::ImageName;
 use sovr_golem::demand::{VmImage, WasiPackage};
@@ -11,7 +12,7 @@ use sovr_golem::transfer::Bytes;
 use sovr_golem::yagna::Change;
 use sovr_golem::yagna::properties;
 use sovr_golem::{Demand, Form, Package};
-use sovr_test_golem::{Fault, Terms};
+use sovr_test_golem::{Fault, Gate, Terms};
 
 use crate::Test;
 use crate::scene::{SUBNET, Scene, demand, offer, soon};
@@ -19,6 +20,7 @@ use crate::scene::{SUBNET, Scene, demand, offer, soon};
 pub(crate) const TESTS: &[Test] = &[
     ("no_account_and_no_funds_are_told_apart", money),
     ("a_refusal_is_told_with_the_provider_s_words", refusals),
+    ("odd_refusals_and_nonsense_end_no_market", odd_refusal),
     ("an_agreement_that_is_refused_is_void", refused_agreement),
     ("an_agreement_without_an_answer_is_void", ignored_agreement),
     ("an_image_has_a_hash_or_a_name", images),
@@ -83,6 +85,24 @@ fn refusals() {
         assert!(matches!(quiet, MarketEvent::Quiet));
         let only = |id: &_| *id == provider.id;
         assert!(market.patience(&only) < std::time::Duration::MAX);
+        market.withdraw().await;
+    });
+}
+
+fn odd_refusal() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        let gate = Gate::before(scene.network.requestor());
+        gate.refuse("GET", "/demands/", 1, 200, "{}");
+        scene.provider().commit(Fault::RejectsProposalsOddly(json!({
+            "message": "no", "golem.proposal.rejection.is-final": "no", "golem.provider.code": 5,
+        })));
+        let mut market = scene.market(scene.settings_through(&gate)).await;
+        let refusal = soon("a refusal", market.next()).await.unwrap();
+        let MarketEvent::Refused(refusal) = refusal else {
+            panic!("a provider that refuses was proposed");
+        };
+        assert_eq!(refusal.reason, "no");
         market.withdraw().await;
     });
 }

@@ -115,6 +115,8 @@ impl Terms {
 pub enum Fault {
     /// Proposals are refused with these words.
     RejectsProposals(String),
+    /// Proposals are refused with this as the reason.
+    RejectsProposalsOddly(Value),
     /// Agreements are refused with these words.
     RejectsAgreements(String),
     /// Agreements are neither approved nor refused.
@@ -214,11 +216,15 @@ impl Provider {
 
     /// Ends all agreements with one of the codes that providers use, such as `DebitNotesDeadline`.
     pub fn break_agreements(&self, code: &str, message: &str) {
+        self.break_agreements_oddly(&json!({ "message": message, "golem.provider.code": code }));
+    }
+
+    /// Ends all agreements with this as the reason.
+    pub fn break_agreements_oddly(&self, reason: &Value) {
         let agreements: Vec<_> = self.shared.state().agreements.keys().cloned().collect();
         for agreement in agreements {
             let path = format!("/market-api/v1/agreements/{agreement}/terminate");
-            let reason = json!({ "message": message, "golem.provider.code": code });
-            self.shared.does("POST", &path, &reason);
+            self.shared.does("POST", &path, reason);
         }
     }
 
@@ -378,11 +384,11 @@ impl Shared {
         let id = proposal["proposalId"].as_str().unwrap_or_default();
         let path = format!("{offer}/proposals/{id}");
         let refusal = self.fault(|fault| match fault {
-            Fault::RejectsProposals(words) => Some(words.clone()),
+            Fault::RejectsProposals(words) => Some(json!({ "message": words })),
+            Fault::RejectsProposalsOddly(reason) => Some(reason.clone()),
             _ => None,
         });
-        if let Some(message) = refusal {
-            let reason = json!({ "message": message });
+        if let Some(reason) = refusal {
             self.does("POST", &format!("{path}/reject"), &reason);
             return;
         }

@@ -445,7 +445,9 @@ async fn listen(session: Arc<Session>, subscription: String, events: mpsc::Sende
             Err(error) => {
                 let since = *failing.get_or_insert_with(Instant::now);
                 let is_lost = since.elapsed() >= session.settings.waits.lost;
-                if !error.kind.may_pass() || is_lost {
+                // What is no list of events this time may be one the next.
+                let may_pass = error.kind.may_pass() || error.kind == ErrorKind::Nonsense;
+                if !may_pass || is_lost {
                     pass_on(Err(error)).await;
                     return;
                 }
