@@ -54,7 +54,7 @@ impl Pool {
                 observer.observe(&Event::ProposalReceived {
                     provider: proposal.provider().into(),
                 });
-                match self.strategy.judge(proposal.price()) {
+                match self.strategy.judge(proposal.price(), proposal.threads()) {
                     Ok(expected_cost) => self.open.push(Offer {
                         proposal,
                         expected_cost,

@@ -97,7 +97,8 @@ impl LinearPrice {
 /// How an offer is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strategy {
-    /// Offers are compared by what this much work would cost with them.
+    /// Offers are compared by what this much work would cost with them, the processor time once for each thread that an
+    /// offer has.
     pub expected: Usage,
     /// Highest prices, each of which an offer must keep; none means that only the budget counts.
     pub most: Option<LinearPrice>,
@@ -114,8 +115,8 @@ impl Default for Strategy {
 }
 
 impl Strategy {
-    /// What the expected work would cost, or why the offer is refused.
-    pub fn judge(&self, price: &LinearPrice) -> Result<Amount, String> {
+    /// What the expected work would cost at most, or why the offer is refused: all `threads` may be billed.
+    pub fn judge(&self, price: &LinearPrice, threads: u32) -> Result<Amount, String> {
         if let Some(most) = &self.most {
             let asked = [
                 ("to start", price.start, most.start),
@@ -126,7 +127,10 @@ impl Strategy {
                 return Err(format!("asks {asked} GLM {what}, more than {most}"));
             }
         }
-        Ok(price.cost(self.expected))
+        Ok(price.cost(Usage {
+            cpu: self.expected.cpu.saturating_mul(threads.max(1)),
+            duration: self.expected.duration,
+        }))
     }
 }
 
@@ -191,9 +195,22 @@ mod tests {
             ..Strategy::default()
         };
         assert_eq!(
-            strategy.judge(&price()).unwrap_err(),
+            strategy.judge(&price(), 1).unwrap_err(),
             "asks 0.2 GLM per processor second, more than 0.15"
         );
-        assert_eq!(Strategy::default().judge(&price()).unwrap(), glm("18.5"));
+        assert_eq!(Strategy::default().judge(&price(), 1).unwrap(), glm("18.5"));
+    }
+
+    #[test]
+    fn an_offer_costs_what_all_its_threads_may_be_billed() {
+        let strategy = Strategy::default();
+        assert_eq!(strategy.judge(&price(), 4).unwrap(), glm("54.5"));
+        // A claim that no machine can keep is no bargain.
+        let cheaper = LinearPrice {
+            cpu_second: glm("0.001"),
+            ..price()
+        };
+        let claimed = strategy.judge(&cheaper, 4096).unwrap();
+        assert!(claimed > strategy.judge(&price(), 1).unwrap());
     }
 }

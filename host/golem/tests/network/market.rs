@@ -165,7 +165,9 @@ fn images() {
         };
         let known = of(ImageName::Tag("sovr/known:1".to_owned()));
         let mut market = network.publish(&known).await.unwrap();
-        soon("an offer", offer(&mut *market)).await;
+        let proposal = soon("an offer", offer(&mut *market)).await;
+        assert_eq!(proposal.threads(), 2);
+        drop(proposal);
         market.withdraw().await;
         // Elsewhere, and the registry is not asked.
         let mut elsewhere = demand();
@@ -224,6 +226,8 @@ fn archive() {
             ]
         );
         let proposal = soon("an offer", offer(&mut *market)).await;
+        // Whatever the provider has.
+        assert_eq!(proposal.threads(), 1);
         let agreement = proposal.agree().await.unwrap();
         let path = format!("/market-api/v1/agreements/{}", agreement.id());
         let agreed = scene.network.requestor().get(&path).ok();

@@ -59,6 +59,8 @@ pub(super) struct Negotiator {
 struct Subscription {
     id: String,
     declaration: Arc<Declaration>,
+    /// See [`Runnable::most_threads`].
+    most_threads: u32,
     _listener: JoinSet<()>,
 }
 
@@ -131,6 +133,7 @@ impl Negotiator {
             self.subscriptions.push(Subscription {
                 id,
                 declaration: Arc::new(declaration),
+                most_threads: form.most_threads(),
                 _listener: listener,
             });
         }
@@ -256,11 +259,11 @@ impl Negotiator {
 
     /// Answers whether somebody is to be asked again some time.
     async fn hear(&mut self, subscription: &str, event: DemandEvent, member: &Member) -> bool {
-        let Some(declaration) = self
+        let Some((declaration, most_threads)) = self
             .subscriptions
             .iter()
             .find(|one| one.id == subscription)
-            .map(|one| Arc::clone(&one.declaration))
+            .map(|one| (Arc::clone(&one.declaration), one.most_threads))
         else {
             // Of a demand that was taken back.
             return false;
@@ -272,7 +275,7 @@ impl Negotiator {
                     false
                 }
                 ProposalState::Draft => {
-                    self.conclude(subscription, &declaration, proposal, member)
+                    self.conclude(subscription, &declaration, most_threads, proposal, member)
                         .await;
                     false
                 }
@@ -343,6 +346,7 @@ impl Negotiator {
         &mut self,
         subscription: &str,
         declaration: &Declaration,
+        most_threads: u32,
         theirs: Proposal,
         member: &Member,
     ) {
@@ -353,7 +357,11 @@ impl Negotiator {
         let properties = &theirs.declaration.properties;
         // What counts is what it says now, prices included.
         let offer = match offer::read(properties) {
-            Ok(offer) => offer,
+            Ok(offer) => Offer {
+                // They multiply what may be billed.
+                threads: offer.threads.min(most_threads),
+                ..offer
+            },
             Err(reason) => return self.stall.refuse(talk.provider, reason),
         };
         let ours = &self.session.settings.debit_notes;

@@ -53,6 +53,12 @@ impl Runnable {
         }
         words
     }
+
+    /// Most threads that its programs have, whatever the provider says that it has.
+    pub(super) fn most_threads(&self) -> u32 {
+        // A WASI program has one.
+        if self.runtimes == WASI { 1 } else { u32::MAX }
+    }
 }
 
 /// Where an image is, as the registry says.
