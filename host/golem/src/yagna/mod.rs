@@ -8,6 +8,7 @@
 //! | [`offer`], [`provision`] | the same from a provider's side: offers and agreements; activities and bills |
 //! | [`stream`] | what a batch tells while it runs |
 //! | [`files`] | files to and from providers, which go on in the background |
+//! | `pace` | no question is asked without a rest |
 //! | [`properties`] | the names that demands and offers use |
 //! | [`network`] | the market, agreements, activities and bills: [`YagnaNetwork`] |
 //! | [`journal`], [`mod@cleanup`] | what is open at the daemon, written down; ending what a crash left |
@@ -30,6 +31,7 @@ pub mod journal;
 pub mod market;
 pub mod network;
 pub mod offer;
+pub(crate) mod pace;
 pub mod payment;
 pub mod properties;
 pub mod provision;

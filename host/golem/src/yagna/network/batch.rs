@@ -24,11 +24,12 @@ use crate::yagna::activity::{
 };
 use crate::yagna::error::{DaemonError, ErrorKind};
 use crate::yagna::files::{FilesError, Progress, Receiving, Sending};
+use crate::yagna::pace::Pace;
 use crate::yagna::stream::News;
 
 /// How long the daemon is asked to wait for results.
 const POLL: Duration = Duration::from_secs(5);
-/// After an error.
+/// Before a batch that was not taken is started again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// News that wait.
 const NEWS: usize = 64;
@@ -148,7 +149,9 @@ impl Batch {
         let mut news = self.follow(&batch);
         let (mut telling, begin) = Telling::begin(&self.commands);
         self.tell_all(begin).await?;
-        let mut poll = self.poll(&batch, POLL, Duration::ZERO);
+        // Of waits for results, and of looks at what was announced.
+        let (mut pace, mut looks) = (Pace::default(), Pace::default());
+        let mut poll = self.poll(&batch, POLL, pace.turn());
         let mut progress = Moving::default();
         let mut is_looking = false;
         let mut broken: Option<(u32, Instant)> = None;
@@ -178,7 +181,7 @@ impl Batch {
                     self.tell_all(events).await?;
                     if is_over && !is_looking {
                         is_looking = true;
-                        poll = self.poll(&batch, Duration::ZERO, Duration::ZERO);
+                        poll = self.poll(&batch, Duration::ZERO, looks.turn());
                     }
                 }
                 Occurrence::Results(Ok(results)) => {
@@ -194,11 +197,16 @@ impl Batch {
                         let reason = self.broken(step);
                         return Err(self.at(&telling, FailureKind::ProviderLost, reason));
                     }
+                    let moved = telling.current() != before;
+                    if moved {
+                        pace.go_on();
+                        looks.go_on();
+                    }
                     // What was announced is there in a moment; it is looked for once more, then waited for.
-                    let again = is_looking && telling.current() == before;
-                    is_looking = false;
-                    let pause = if again { SOON } else { Duration::ZERO };
-                    poll = self.poll(&batch, POLL, pause);
+                    poll = match std::mem::take(&mut is_looking) && !moved {
+                        true => self.poll(&batch, POLL, tokio::time::sleep(SOON)),
+                        false => self.poll(&batch, POLL, pace.turn()),
+                    };
                 }
                 Occurrence::Results(Err(error)) => {
                     is_looking = false;
@@ -206,7 +214,7 @@ impl Batch {
                     if let Some(reason) = self.is_lost(&error, since).await {
                         return Err(self.at(&telling, FailureKind::ProviderLost, reason));
                     }
-                    poll = self.poll(&batch, POLL, PAUSE);
+                    poll = self.poll(&batch, POLL, pace.turn());
                 }
             }
         }
@@ -301,12 +309,15 @@ impl Batch {
         (task, Some(news))
     }
 
-    fn poll(&self, batch: &str, wait: Duration, pause: Duration) -> Poll {
+    fn poll(
+        &self,
+        batch: &str,
+        wait: Duration,
+        before: impl Future<Output = ()> + Send + 'static,
+    ) -> Poll {
         let (life, batch) = (Arc::clone(&self.life), batch.to_owned());
         Box::pin(async move {
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
+            before.await;
             life.session.daemon.results(&life.id, &batch, wait).await
         })
     }
@@ -597,5 +608,49 @@ impl Partial for Filling {
         let content = &self.memory.content;
         *content.lock().unwrap_or_else(PoisonError::into_inner) = self.bytes;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+
+    use super::super::offer::Counters;
+    use super::super::testing::{daemon, hurry, session};
+    use super::*;
+
+    /// Polls before there is a result.
+    const POLLS: u32 = 40;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_answers_polls_at_once_is_not_asked_without_a_rest() {
+        let polls = AtomicU32::new(0);
+        let daemon = daemon(move |method, path, query| {
+            Some(match (method, path) {
+                ("POST", "activity/activity/exec") => (200, json!("batch")),
+                ("GET", "activity/activity/exec/batch") if query.contains("timeout") => {
+                    let is_over = polls.fetch_add(1, Ordering::Relaxed) == POLLS;
+                    let result = json!({ "index": 0, "result": "Ok", "isBatchFinished": true });
+                    (200, is_over.then_some(result).into_iter().collect())
+                }
+                _ => return None,
+            })
+        });
+        let (session, _member) = hurry(session(&daemon)).await;
+        let name = |name: &str| name.to_owned();
+        let life = Life::new(
+            name("activity"),
+            session,
+            name("somebody"),
+            Counters::default(),
+        );
+        let (sender, _events) = mpsc::channel(64);
+        let (_stop, stopping) = watch::channel(false);
+        let batch = Batch::new(Arc::new(life), vec![Command::Start], sender, stopping);
+        let begun = Instant::now();
+        assert_eq!(hurry(batch.run()).await, Ok(()));
+        assert!(begun.elapsed() >= PAUSE * POLLS, "{:?}", begun.elapsed());
     }
 }

@@ -23,11 +23,10 @@ use crate::timing::until;
 use crate::yagna::error::{DaemonError, ErrorKind};
 use crate::yagna::journal::Change;
 use crate::yagna::market::AgreementEventKind;
+use crate::yagna::pace::Pace;
 
 /// How long the daemon is asked to wait for an approval at a time.
 const WAIT: Duration = Duration::from_secs(15);
-/// After an error.
-const PAUSE: Duration = Duration::from_secs(1);
 /// An agreement that is not approved is void after this.
 const VALID: SignedDuration = SignedDuration::from_hours(1);
 
@@ -200,7 +199,9 @@ impl YagnaProposal {
         }
         // If the confirmation may not have got through, the wait says so.
         let end = Instant::now() + settings.waits.approval;
+        let mut pace = Pace::default();
         loop {
+            pace.turn().await;
             let left = end.saturating_duration_since(Instant::now());
             let error = match daemon.await_approval(id, WAIT.min(left)).await {
                 Ok(()) => return Ok(()),
@@ -209,7 +210,7 @@ impl YagnaProposal {
             match error.kind {
                 ErrorKind::TimedOut if left.is_zero() => break,
                 ErrorKind::TimedOut => {}
-                kind if kind.may_pass() && !left.is_zero() => tokio::time::sleep(PAUSE).await,
+                kind if kind.may_pass() && !left.is_zero() => {}
                 ErrorKind::Gone => {
                     return Err(Failed {
                         error: self.refused(id, &error).await,

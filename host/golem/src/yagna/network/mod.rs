@@ -29,6 +29,8 @@ mod session;
 pub mod settings;
 mod stall;
 mod telling;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ use crate::yagna::closing::close;
 use crate::yagna::error::{DaemonError, ErrorKind};
 use crate::yagna::journal::Change;
 use crate::yagna::market::{Declaration, DemandEvent, Proposal, ProposalState, Reason};
+use crate::yagna::pace::Pace;
 use crate::yagna::payment::Decorations;
 use crate::yagna::properties as names;
 
@@ -31,8 +32,6 @@ use crate::yagna::properties as names;
 const POLL: Duration = Duration::from_secs(15);
 /// Events asked for at a time.
 const EVENTS: u32 = 100;
-/// After an error.
-const PAUSE: Duration = Duration::from_secs(1);
 /// A demand is published anew at the latest after this; the daemon forgets it after an hour.
 const RENEWAL: Duration = Duration::from_secs(30 * 60);
 /// It is not published anew more often than this.
@@ -428,7 +427,9 @@ fn provider(id: &NodeId, name: Option<String>) -> Provider {
 /// Passes on what happens to a demand, until it ends or fails.
 async fn listen(session: Arc<Session>, subscription: String, events: mpsc::Sender<Heard>) {
     let mut failing: Option<Instant> = None;
+    let mut pace = Pace::default();
     loop {
+        pace.turn().await;
         let heard = session
             .daemon
             .demand_events(&subscription, EVENTS, POLL)
@@ -444,6 +445,9 @@ async fn listen(session: Arc<Session>, subscription: String, events: mpsc::Sende
         match heard {
             Ok(list) => {
                 failing = None;
+                if !list.is_empty() {
+                    pace.go_on();
+                }
                 for event in list {
                     if !pass_on(Ok(event)).await {
                         return;
@@ -459,7 +463,6 @@ async fn listen(session: Arc<Session>, subscription: String, events: mpsc::Sende
                     pass_on(Err(error)).await;
                     return;
                 }
-                tokio::time::sleep(PAUSE).await;
             }
         }
     }
