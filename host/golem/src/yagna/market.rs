@@ -11,6 +11,7 @@ use sovr_capability::Untrusted;
 
 use super::connection::{Daemon, Part};
 use super::error::{DaemonError, ErrorKind};
+use super::feed::Dated;
 use crate::network::{NodeId, TerminateReason};
 
 /// What a demand or an offer says of itself and wants of the other.
@@ -272,6 +273,16 @@ pub struct AgreementEvent {
     pub terminator: Option<Side>,
     /// Why.
     pub reason: Option<Reason>,
+}
+
+impl Dated for AgreementEvent {
+    fn moment(&self) -> Timestamp {
+        self.event_date
+    }
+
+    fn key(&self) -> String {
+        format!("{:?} {}", self.kind, self.agreement_id)
+    }
 }
 
 /// What happened to an agreement.

@@ -8,7 +8,7 @@
 //! | [`offer`], [`provision`] | the same from a provider's side: offers and agreements; activities and bills |
 //! | [`stream`] | what a batch tells while it runs |
 //! | [`files`] | files to and from providers, which go on in the background |
-//! | `pace` | no question is asked without a rest |
+//! | `feed`, `pace` | each event once; no question without a rest |
 //! | [`properties`] | the names that demands and offers use |
 //! | [`network`] | the market, agreements, activities and bills: [`YagnaNetwork`] |
 //! | [`journal`], [`mod@cleanup`] | what is open at the daemon, written down; ending what a crash left |
@@ -25,6 +25,7 @@ pub mod cleanup;
 mod closing;
 pub mod connection;
 pub mod error;
+pub(crate) mod feed;
 pub mod files;
 mod gsb;
 pub mod journal;

@@ -9,6 +9,7 @@ use sovr_capability::{Amount, Untrusted};
 
 use super::connection::{Daemon, Part};
 use super::error::{DaemonError, ErrorKind};
+use super::feed::Dated;
 use crate::network::NodeId;
 
 /// Most events of one call.
@@ -62,6 +63,16 @@ pub struct BillEvent {
     pub event_date: Timestamp,
     /// `InvoiceReceivedEvent` and its like.
     pub event_type: String,
+}
+
+impl Dated for BillEvent {
+    fn moment(&self) -> Timestamp {
+        self.event_date
+    }
+
+    fn key(&self) -> String {
+        format!("{} {}", self.event_type, self.id)
+    }
 }
 
 /// The last bill of an agreement.

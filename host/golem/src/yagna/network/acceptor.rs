@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sovr_capability::{Amount, Untrusted};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,11 +15,10 @@ use super::account::{Account, Verdict};
 use super::session::Session;
 use crate::network::AgreementEvent;
 use crate::yagna::error::DaemonError;
+use crate::yagna::feed::Feed;
 use crate::yagna::market::{AgreementEventKind, Reason, Side};
 use crate::yagna::payment::BillStatus;
 
-/// How long the daemon is asked to wait for news; connections through which nothing comes for a minute are cut.
-const POLL: Duration = Duration::from_secs(15);
 /// After an error, which a daemon that is being started again answers.
 const PAUSE: Duration = Duration::from_secs(1);
 /// An answer to a bill is tried for so long.
@@ -46,16 +44,10 @@ pub(super) fn start(session: &Arc<Session>) -> JoinSet<()> {
 }
 
 async fn hear_notes(session: Arc<Session>, bills: mpsc::Sender<Bill>) {
-    // The session is new: all of its events are news.
-    let mut after = Timestamp::UNIX_EPOCH;
+    let mut feed = Feed::new();
     loop {
-        let events = session.daemon.debit_note_events(&session.id, after, POLL);
-        let Ok(events) = events.await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        for event in events {
-            after = event.event_date;
+        let ask = |after, wait| session.daemon.debit_note_events(&session.id, after, wait);
+        for event in feed.next(ask).await.unwrap_or_default() {
             let is_news = event.event_type == "DebitNoteReceivedEvent";
             if is_news && bills.send(Bill::Note(event.id)).await.is_err() {
                 return;
@@ -65,15 +57,10 @@ async fn hear_notes(session: Arc<Session>, bills: mpsc::Sender<Bill>) {
 }
 
 async fn hear_invoices(session: Arc<Session>, bills: mpsc::Sender<Bill>) {
-    let mut after = Timestamp::UNIX_EPOCH;
+    let mut feed = Feed::new();
     loop {
-        let events = session.daemon.invoice_events(&session.id, after, POLL);
-        let Ok(events) = events.await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        for event in events {
-            after = event.event_date;
+        let ask = |after, wait| session.daemon.invoice_events(&session.id, after, wait);
+        for event in feed.next(ask).await.unwrap_or_default() {
             let is_news = event.event_type == "InvoiceReceivedEvent";
             if is_news && bills.send(Bill::Invoice(event.id)).await.is_err() {
                 return;
@@ -83,15 +70,10 @@ async fn hear_invoices(session: Arc<Session>, bills: mpsc::Sender<Bill>) {
 }
 
 async fn hear_agreements(session: Arc<Session>) {
-    let mut after = Timestamp::UNIX_EPOCH;
+    let mut feed = Feed::new();
     loop {
-        let events = session.daemon.agreement_events(&session.id, after, POLL);
-        let Ok(events) = events.await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        for event in events {
-            after = event.event_date;
+        let ask = |after, wait| session.daemon.agreement_events(&session.id, after, wait);
+        for event in feed.next(ask).await.unwrap_or_default() {
             let ended = event.kind == AgreementEventKind::Terminated
                 && event.terminator == Some(Side::Provider);
             if ended && let Some(account) = session.account(&event.agreement_id) {
