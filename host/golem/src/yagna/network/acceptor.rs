@@ -1,15 +1,17 @@
 //! Hears bills and the ends of agreements, and answers bills: at once and all the time, because providers end agreements
 //! whose debit notes are not accepted in time.
 //!
-//! Bills are answered one after another, so that what was accepted is known before the next is looked at.
+//! Each bill has a task, which goes on until the bill is answered or its agreement is over, and waits for no bill of
+//! another agreement: whoever cannot be answered keeps nobody else waiting.
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sovr_capability::{Amount, Untrusted};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::account::{Account, Verdict};
 use super::session::Session;
@@ -21,51 +23,80 @@ use crate::yagna::payment::BillStatus;
 
 /// After an error, which a daemon that is being started again answers.
 const PAUSE: Duration = Duration::from_secs(1);
-/// An answer to a bill is tried for so long.
-const ANSWER: Duration = Duration::from_secs(60);
-/// Bills that may wait; the daemon keeps the others.
-const QUEUE: usize = 16;
-
-/// A bill, by its id.
-enum Bill {
-    Note(String),
-    Invoice(String),
-}
+/// The end of an agreement is tried for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bills of each kind that are read at a time; the daemon keeps the others.
+const READ: usize = 64;
 
 /// Begins to hear. It ends when the answer is dropped.
 pub(super) fn start(session: &Arc<Session>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let (sender, bills) = mpsc::channel(QUEUE);
-    tasks.spawn(hear_notes(Arc::clone(session), sender.clone()));
-    tasks.spawn(hear_invoices(Arc::clone(session), sender));
+    tasks.spawn(hear_notes(Arc::clone(session)));
+    tasks.spawn(hear_invoices(Arc::clone(session)));
     tasks.spawn(hear_agreements(Arc::clone(session)));
-    tasks.spawn(answer(Arc::clone(session), bills));
     tasks
 }
 
-async fn hear_notes(session: Arc<Session>, bills: mpsc::Sender<Bill>) {
+async fn hear_notes(session: Arc<Session>) {
     let mut feed = Feed::new();
+    let mut desk = Desk::new();
     loop {
         let ask = |after, wait| session.daemon.debit_note_events(&session.id, after, wait);
         for event in feed.next(ask).await.unwrap_or_default() {
-            let is_news = event.event_type == "DebitNoteReceivedEvent";
-            if is_news && bills.send(Bill::Note(event.id)).await.is_err() {
-                return;
+            if event.event_type == "DebitNoteReceivedEvent" {
+                let session = Arc::clone(&session);
+                desk.give(|reads| answer_note(session, event.id, reads))
+                    .await;
             }
         }
     }
 }
 
-async fn hear_invoices(session: Arc<Session>, bills: mpsc::Sender<Bill>) {
+async fn hear_invoices(session: Arc<Session>) {
     let mut feed = Feed::new();
+    let mut desk = Desk::new();
     loop {
         let ask = |after, wait| session.daemon.invoice_events(&session.id, after, wait);
         for event in feed.next(ask).await.unwrap_or_default() {
-            let is_news = event.event_type == "InvoiceReceivedEvent";
-            if is_news && bills.send(Bill::Invoice(event.id)).await.is_err() {
-                return;
+            if event.event_type == "InvoiceReceivedEvent" {
+                let session = Arc::clone(&session);
+                desk.give(|reads| answer_invoice(session, event.id, reads))
+                    .await;
             }
         }
+    }
+}
+
+/// Where bills are answered, each for itself. Whose a bill is, is known when it was read, and so many are read at a time.
+struct Desk {
+    reading: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            reading: Arc::new(Semaphore::new(READ)),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Begins to answer a bill, when there is room.
+    async fn give<F>(&mut self, answer: impl FnOnce(OwnedSemaphorePermit) -> F)
+    where
+        F: Future<Output = Result<(), DaemonError>> + Send + 'static,
+    {
+        // Nobody closes it.
+        let Ok(reads) = Arc::clone(&self.reading).acquire_owned().await else {
+            return;
+        };
+        // Those that are answered.
+        while self.tasks.try_join_next().is_some() {}
+        let answer = answer(reads);
+        self.tasks.spawn(async move {
+            // A bill that cannot even be read is none; who sent it waits for an answer.
+            let _ = answer.await;
+        });
     }
 }
 
@@ -95,31 +126,27 @@ pub(super) fn words(reason: Reason) -> String {
     }
 }
 
-async fn answer(session: Arc<Session>, mut bills: mpsc::Receiver<Bill>) {
-    while let Some(bill) = bills.recv().await {
-        // A bill that cannot even be read is none; who sent it waits for an answer.
-        let _ = match bill {
-            Bill::Note(id) => answer_note(&session, &id).await,
-            Bill::Invoice(id) => answer_invoice(&session, &id).await,
-        };
-    }
-}
-
-async fn answer_note(session: &Session, id: &str) -> Result<(), DaemonError> {
-    let note = patiently(|| session.daemon.debit_note(id)).await?;
+async fn answer_note(
+    session: Arc<Session>,
+    id: String,
+    reads: OwnedSemaphorePermit,
+) -> Result<(), DaemonError> {
+    let daemon = &session.daemon;
+    let note = insistently(pending(), || daemon.debit_note(&id)).await?;
+    drop(reads);
     let Some(account) = session.account(&note.agreement_id) else {
+        return Ok(());
+    };
+    let Some(turn) = account.note_turn().await else {
         return Ok(());
     };
     let total = note.total_amount_due;
     match account.judge_note(&note.activity_id, total) {
         Verdict::Accept(more) => {
-            let accept = || {
-                session
-                    .daemon
-                    .accept_debit_note(id, total, &session.allocation)
-            };
-            let status = async { session.daemon.debit_note(id).await.map(|note| note.status) };
-            let accepted = is_accepted(patiently(accept).await, status).await;
+            let accept = || daemon.accept_debit_note(&id, total, &session.allocation);
+            let status = async { daemon.debit_note(&id).await.map(|note| note.status) };
+            let answer = insistently(account.ended(), accept).await;
+            let accepted = is_accepted(answer, status).await;
             settle(&account, accepted, more);
             account.note_told(accepted);
         }
@@ -130,13 +157,11 @@ async fn answer_note(session: &Session, id: &str) -> Result<(), DaemonError> {
             let reason = "it sends debit notes more often than was agreed".to_owned();
             let message = reason.clone();
             if account.over(Some(AgreementEvent::Broken { reason })) {
+                // The invoice that comes of it does not wait for the provider to hear of it.
+                drop(turn);
                 let agreement = &note.agreement_id;
-                patiently(|| {
-                    session
-                        .daemon
-                        .end_agreement(agreement, "TooManyDebitNotes", &message)
-                })
-                .await?;
+                patiently(|| daemon.end_agreement(agreement, "TooManyDebitNotes", &message))
+                    .await?;
             }
         }
         Verdict::Late => {}
@@ -144,28 +169,35 @@ async fn answer_note(session: &Session, id: &str) -> Result<(), DaemonError> {
     Ok(())
 }
 
-async fn answer_invoice(session: &Session, id: &str) -> Result<(), DaemonError> {
-    let invoice = patiently(|| session.daemon.invoice(id)).await?;
+async fn answer_invoice(
+    session: Arc<Session>,
+    id: String,
+    reads: OwnedSemaphorePermit,
+) -> Result<(), DaemonError> {
+    let daemon = &session.daemon;
+    let invoice = insistently(pending(), || daemon.invoice(&id)).await?;
+    drop(reads);
     let Some(account) = session.account(&invoice.agreement_id) else {
+        return Ok(());
+    };
+    let Some(_turn) = account.invoice_turn().await else {
         return Ok(());
     };
     let amount = invoice.amount;
     match account.judge_invoice(amount) {
         Verdict::Accept(more) => {
-            let accept = || {
-                session
-                    .daemon
-                    .accept_invoice(id, amount, &session.allocation)
-            };
-            let status = async { session.daemon.invoice(id).await.map(|found| found.status) };
-            let accepted = is_accepted(patiently(accept).await, status).await;
+            let accept = || daemon.accept_invoice(&id, amount, &session.allocation);
+            let status = async { daemon.invoice(&id).await.map(|found| found.status) };
+            let answer = insistently(account.closed(), accept).await;
+            let accepted = is_accepted(answer, status).await;
             settle(&account, accepted, more);
             account.invoice_told(accepted);
         }
         Verdict::Refuse | Verdict::TooMany => {
             let message = Untrusted::new(format!("{amount} GLM are more than was agreed"));
+            let reject = || daemon.reject_invoice(&id, &message);
             // It is not accepted, whether the provider hears of it or not.
-            let _ = patiently(|| session.daemon.reject_invoice(id, &message)).await;
+            let _ = insistently(account.closed(), reject).await;
             account.invoice_told(false);
         }
         Verdict::Late => {}
@@ -194,17 +226,133 @@ async fn is_accepted(
     }
 }
 
-/// Tries again while the failure may pass. What is called must do no harm when it is done twice.
+/// Tries again while the failure may pass, for some time. What is called must do no harm when it is done twice.
 pub(super) async fn patiently<T, F: Future<Output = Result<T, DaemonError>>>(
     call: impl Fn() -> F,
 ) -> Result<T, DaemonError> {
-    let end = Instant::now() + ANSWER;
+    insistently(tokio::time::sleep(PATIENCE), call).await
+}
+
+/// The same until `end`. A call that is under way is waited for, as it may be carried out.
+async fn insistently<T, F: Future<Output = Result<T, DaemonError>>>(
+    end: impl Future<Output = ()>,
+    call: impl Fn() -> F,
+) -> Result<T, DaemonError> {
+    let mut end = pin!(end);
     loop {
-        match call().await {
-            Err(error) if error.kind.may_pass() && Instant::now() < end => {
-                tokio::time::sleep(PAUSE).await;
-            }
+        let error = match call().await {
+            Err(error) if error.kind.may_pass() => error,
             result => return result,
+        };
+        tokio::select! {
+            biased;
+            () = &mut end => return Err(error),
+            () = tokio::time::sleep(PAUSE) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::super::testing::{daemon, hurry, node, session};
+    use super::*;
+
+    fn glm(text: &str) -> Amount {
+        text.parse().unwrap()
+    }
+
+    /// Of bills that came once: `a-1` is one of the agreement `a`.
+    fn events(query: &str, kind: &str, ids: &[&str]) -> Value {
+        let date = "2026-11-20T23:46:40Z";
+        let told = ids.iter().map(|id| {
+            json!({ "debitNoteId": id, "eventDate": date, "eventType": format!("{kind}ReceivedEvent") })
+        });
+        match query.contains("afterTimestamp=1970") {
+            true => told.collect(),
+            false => json!([]),
+        }
+    }
+
+    /// A bill of the agreement that its id begins with, about 1 GLM.
+    fn bill(id: &str) -> Value {
+        let agreement = id.split_once('-').unwrap().0;
+        json!({
+            "debitNoteId": id, "invoiceId": id, "issuerId": node(), "agreementId": agreement, "activityId": "x",
+            "totalAmountDue": "1", "amount": "1", "status": "RECEIVED",
+        })
+    }
+
+    fn account(session: &Session, id: &str) -> (Arc<Account>, UnboundedReceiver<AgreementEvent>) {
+        let (account, events) = Account::open(session.till(), Duration::from_secs(120));
+        account.set_ceiling(glm("5"));
+        let account = Arc::new(account);
+        session.add_account(id, Arc::clone(&account));
+        (account, events)
+    }
+
+    #[tokio::test]
+    async fn a_bill_that_cannot_be_answered_keeps_no_other_agreement_waiting() {
+        let daemon = daemon(|method, path, query| {
+            Some(match (method, path) {
+                ("GET", "debitNoteEvents") => (200, events(query, "DebitNote", &["a-1", "b-1"])),
+                ("GET", "invoiceEvents") => (200, events(query, "Invoice", &["a-2"])),
+                ("POST", "debitNotes/a-1/accept") => (500, json!({})),
+                ("POST", _) => (200, json!(null)),
+                ("GET", path) => (200, bill(path.rsplit_once('/')?.1)),
+                _ => return None,
+            })
+        });
+        let (session, _member) = session(&daemon).await;
+        // Nothing was waited for yet, so no bill is heard of before both agreements are known.
+        let ((a, mut of_a), (_b, mut of_b)) = (account(&session, "a"), account(&session, "b"));
+        let note = |accepted| AgreementEvent::DebitNote {
+            amount: glm("1"),
+            accepted,
+        };
+        assert_eq!(of_b.recv().await, Some(note(true)));
+        assert!(of_a.is_empty(), "the other was given up first");
+        // When the agreement is over, its invoice is what counts.
+        a.over(None);
+        assert_eq!(of_a.recv().await, Some(note(false)));
+        let invoice = AgreementEvent::Invoice {
+            amount: glm("1"),
+            accepted: true,
+        };
+        assert_eq!(of_a.recv().await, Some(invoice));
+        assert_eq!(a.close().accepted, glm("1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bill_is_answered_however_long_the_daemon_takes_to_recover() {
+        let refused = Mutex::new(HashMap::<String, u32>::new());
+        let daemon = daemon(move |method, path, query| {
+            if path.contains("s/a-1") {
+                let mut refused = refused.lock().unwrap();
+                let times = refused.entry(format!("{method} {path}")).or_default();
+                *times += 1;
+                if *times <= 70 {
+                    return Some((500, json!({})));
+                }
+            }
+            Some(match (method, path) {
+                ("GET", "invoiceEvents") => (200, events(query, "Invoice", &["a-1"])),
+                ("GET", "invoices/a-1") => (200, bill("a-1")),
+                ("POST", _) => (200, json!(null)),
+                _ => return None,
+            })
+        });
+        let (session, _member) = hurry(session(&daemon)).await;
+        let (_account, mut events) = account(&session, "a");
+        let invoice = AgreementEvent::Invoice {
+            amount: glm("1"),
+            accepted: true,
+        };
+        assert_eq!(hurry(events.recv()).await, Some(invoice));
     }
 }

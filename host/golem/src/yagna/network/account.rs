@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sovr_capability::Amount;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex as Turns, MutexGuard as Turn, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::network::{AgreementEvent, Bill};
@@ -16,6 +16,9 @@ use crate::network::{AgreementEvent, Bill};
 const EXTRA: u64 = 2;
 /// Activities of one agreement whose notes are told apart; there is one at a time.
 const ACTIVITIES: usize = 1000;
+/// Bills of one agreement that may wait for their turn. Who sends more sends more than was agreed.
+const NOTES: usize = 16;
+const INVOICES: usize = 4;
 
 /// The money of a whole session: no two agreements together may take more.
 pub(super) struct Till {
@@ -67,6 +70,10 @@ pub(super) struct Account {
     interval: Duration,
     begun: Instant,
     state: Mutex<State>,
+    /// Bills are answered one after another, so that what was accepted is known before the next is looked at.
+    turns: Turns<()>,
+    notes: Semaphore,
+    invoices: Semaphore,
     /// Sent to after each change.
     changes: watch::Sender<()>,
 }
@@ -108,6 +115,9 @@ impl Account {
                 events: Some(events),
                 is_over: false,
             }),
+            turns: Turns::default(),
+            notes: Semaphore::new(NOTES),
+            invoices: Semaphore::new(INVOICES),
             changes: watch::Sender::new(()),
         };
         (account, hearing)
@@ -119,6 +129,18 @@ impl Account {
 
     pub(super) fn set_ceiling(&self, most: Amount) {
         self.state().ceiling = most;
+    }
+
+    /// Waits until the bills before this note were answered. None if too many wait.
+    pub(super) async fn note_turn(&self) -> Option<Turn<'_, ()>> {
+        let _waits = self.notes.try_acquire().ok()?;
+        Some(self.turns.lock().await)
+    }
+
+    /// The same for an invoice, which no number of notes keeps from its turn.
+    pub(super) async fn invoice_turn(&self) -> Option<Turn<'_, ()>> {
+        let _waits = self.invoices.try_acquire().ok()?;
+        Some(self.turns.lock().await)
     }
 
     /// A debit note: so much is owed for this activity since it began.
@@ -140,7 +162,11 @@ impl Account {
         let sum = sum.unwrap_or(Amount::MAX);
         state.claimed = state.claimed.max(sum);
         if is_offence {
-            return Verdict::TooMany;
+            // Of an agreement that has ended for it, nothing more is told.
+            return match state.is_over {
+                true => Verdict::Late,
+                false => Verdict::TooMany,
+            };
         }
         self.book(&mut state, sum)
     }
@@ -200,13 +226,29 @@ impl Account {
         if let Some(event) = event.filter(|_| is_news) {
             state.tell(event);
         }
+        drop(state);
+        self.changes.send_replace(());
         is_news
     }
 
     /// Waits until the invoice was answered.
     pub(super) async fn invoiced(&self) {
+        self.until(|state| state.is_invoiced).await;
+    }
+
+    /// Waits until the agreement was ended by somebody: then its invoice says all that its notes do.
+    pub(super) async fn ended(&self) {
+        self.until(|state| state.is_over).await;
+    }
+
+    /// Waits until nothing more is accepted.
+    pub(super) async fn closed(&self) {
+        self.until(|state| state.events.is_none()).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
         let mut changes = self.changes.subscribe();
-        while !self.state().is_invoiced {
+        while !holds(&self.state()) {
             // The sender lives as long as this.
             let _ = changes.changed().await;
         }
@@ -216,10 +258,13 @@ impl Account {
     pub(super) fn close(&self) -> Bill {
         let mut state = self.state();
         state.events = None;
-        Bill {
+        let bill = Bill {
             claimed: state.claimed.max(state.booked),
             accepted: state.booked,
-        }
+        };
+        drop(state);
+        self.changes.send_replace(());
+        bill
     }
 }
 
@@ -234,6 +279,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     fn glm(text: &str) -> Amount {
@@ -304,5 +351,31 @@ mod tests {
         assert_eq!(note("b"), Verdict::Accept(glm("1")));
         tokio::time::advance(Duration::from_secs(3 * 3600)).await;
         assert_eq!(note("a"), Verdict::Accept(Amount::ZERO));
+    }
+
+    #[tokio::test]
+    async fn only_so_many_notes_wait_and_an_invoice_does_all_the_same() {
+        let account = account("100");
+        let turn = account.note_turn().await;
+        let mut waiting: Vec<_> = (0..NOTES).map(|_| Box::pin(account.note_turn())).collect();
+        for one in &mut waiting {
+            assert!(one.now_or_never().is_none());
+        }
+        assert!(account.note_turn().await.is_none(), "too many wait");
+        let mut invoice = Box::pin(account.invoice_turn());
+        assert!((&mut invoice).now_or_never().is_none());
+        waiting.clear();
+        drop(turn);
+        assert!(invoice.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn of_an_agreement_that_ended_for_too_many_notes_nothing_more_is_told() {
+        let account = account("100");
+        let note = || account.judge_note("a", glm("0"));
+        let mut verdicts = (0..).map(|_| note());
+        assert!(verdicts.any(|verdict| verdict == Verdict::TooMany));
+        account.over(None);
+        assert_eq!(verdicts.next(), Some(Verdict::Late));
     }
 }
