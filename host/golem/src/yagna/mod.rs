@@ -44,5 +44,5 @@ pub use self::connection::{AppKey, Daemon, Identity, Settings, SettingsError, Ve
 pub use self::error::{DaemonError, ErrorKind, Funds};
 pub use self::files::{Files, FilesError};
 pub use self::journal::{Change, Journal, NoJournal, OpenSession};
-pub use self::network::{NetworkSettings, YagnaNetwork};
+pub use self::network::{NetworkSettings, YagnaNetwork, platform};
 pub use self::standing::Standing;

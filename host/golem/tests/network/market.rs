@@ -12,7 +12,7 @@ use sovr_golem::transfer::Bytes;
 use sovr_golem::yagna::Change;
 use sovr_golem::yagna::properties;
 use sovr_golem::{Demand, Form, Package};
-use sovr_test_golem::{Fault, Gate, Terms};
+use sovr_test_golem::{Fault, Gate, Provider, Terms};
 
 use crate::Test;
 use crate::scene::{SUBNET, Scene, demand, offer, soon};
@@ -25,6 +25,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_agreement_without_an_answer_is_void", ignored_agreement),
     ("an_image_has_a_hash_or_a_name", images),
     ("an_archive_is_served_to_providers_that_run_it", archive),
+    ("a_form_that_cannot_be_had_leaves_the_others", forms),
+    ("an_offer_that_nobody_answers_hides_no_other", forgotten),
     ("a_demand_that_has_ended_is_published_anew", renewal),
     ("a_demand_that_no_market_can_state_is_refused", nonsense),
 ];
@@ -199,6 +201,47 @@ fn images() {
         let quiet = soon("quiet", market.next()).await.unwrap();
         assert!(matches!(quiet, MarketEvent::Quiet));
         assert!(market.patience(&|_| true).is_zero());
+        market.withdraw().await;
+    });
+}
+
+fn forms() {
+    let scene = Scene::with(Terms {
+        runtime: properties::RUNTIME.to_owned(),
+        ..Terms::of(SUBNET)
+    });
+    scene.run(async |scene| {
+        let network = scene.connect(scene.settings()).await;
+        let mut demand = demand();
+        demand.package.forms = vec![
+            Form::Vm(VmImage {
+                image: Image::Tag("sovr/unknown".to_owned()),
+            }),
+            Form::Wasi(WasiPackage {
+                archive: Arc::new(Bytes::new(*b"abc")),
+                digest: None,
+            }),
+        ];
+        let mut market = network.publish(&demand).await.unwrap();
+        let told = soon("a word of it", market.next()).await.unwrap();
+        let MarketEvent::Refused(refusal) = told else {
+            panic!("an image that nobody knows is offered");
+        };
+        assert!(refusal.reason.contains("sovr/unknown"), "{refusal:?}");
+        drop(soon("an offer", offer(&mut *market)).await);
+        market.withdraw().await;
+    });
+}
+
+/// A provider that crashed has left its offer, and has been started again on the same node.
+fn forgotten() {
+    let scene = Scene::new();
+    scene.run(async |scene| {
+        scene.lose_provider();
+        scene.wait_until_offered();
+        let mut market = scene.market(scene.settings()).await;
+        let _again = Provider::start(scene.network.provider(), Terms::of(SUBNET));
+        drop(soon("an offer", offer(&mut *market)).await);
         market.withdraw().await;
     });
 }

@@ -75,6 +75,20 @@ impl Scene {
         self.provider.lock().unwrap().take();
     }
 
+    /// Waits until the requestor's daemon knows an offer.
+    pub(crate) fn wait_until_offered(&self) {
+        let node = self.network.requestor();
+        let demand = json!({
+            "properties": { "golem.node.debug.subnet": SUBNET },
+            "constraints": format!("(golem.node.debug.subnet={SUBNET})"),
+        });
+        let demand = node.post("/market-api/v1/demands", &demand).ok();
+        let path = format!("/market-api/v1/demands/{}", demand.as_str().unwrap());
+        let events = node.get(&format!("{path}/events?timeout=60&maxEvents=1"));
+        assert_eq!(events.ok().as_array().unwrap().len(), 1, "no offer came");
+        node.call("DELETE", &path, &Value::Null).ok();
+    }
+
     /// Runs a test, and then sees to it that it has left nothing open.
     pub(crate) fn run(&self, test: impl AsyncFnOnce(&Self)) {
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -41,7 +41,7 @@ use self::market::YagnaMarket;
 use self::negotiator::Negotiator;
 use self::package::Runnable;
 use self::session::Session;
-pub use self::settings::{DebitNotes, NetworkSettings, Waits};
+pub use self::settings::{DebitNotes, NetworkSettings, Waits, platform};
 use self::stall::Stall;
 use crate::demand::Demand;
 use crate::network::{Market, Network, NetworkError, NodeId};
@@ -104,18 +104,18 @@ impl Network for YagnaNetwork {
         let opened = Session::open(&self.connection, journal, demand.budget, demand.lifetime);
         let (session, member) = opened.await?;
         let stall = Arc::new(Stall::new(session.settings.waits));
-        let forms = match package::prepare(&demand.package, &session).await {
-            Ok(forms) => forms,
-            Err(reason) => {
-                let package = &demand.package.name;
-                stall.nobody(format!(
-                    "the package `{package}` cannot be offered to providers: {reason}"
-                ));
-                Vec::new()
-            }
-        };
+        let (forms, problems) = package::prepare(&demand.package, &session).await;
+        let package = &demand.package.name;
+        for problem in problems {
+            // Who runs another form of it may still come.
+            stall.note(format!(
+                "the package `{package}` cannot be offered to providers: {problem}"
+            ));
+        }
         let mut asked = vec![format!("payment on {}", session.settings.platform())];
-        if !forms.is_empty() {
+        if forms.is_empty() {
+            stall.nobody();
+        } else {
             let runtimes: Vec<_> = forms.iter().map(Runnable::runtime).collect();
             asked.push(format!("the runtime {}", runtimes.join(" or ")));
         }

@@ -38,6 +38,8 @@ const RENEWAL: Duration = Duration::from_secs(30 * 60);
 const BETWEEN: Duration = Duration::from_secs(2);
 /// A provider that has no room is asked again after this.
 const AGAIN: Duration = Duration::from_secs(15);
+/// Offers of one provider that are talked about at the same time.
+const OFFERS: usize = 4;
 /// Rounds of talks with one provider about the same terms.
 const ROUNDS: u32 = 3;
 
@@ -251,7 +253,7 @@ impl Negotiator {
         for id in silent {
             if let Some(talk) = self.talks.remove(&id) {
                 let reason = format!("it has not answered within {waits} s");
-                self.stall.refuse(talk.provider, reason);
+                self.give_up(talk.provider, reason);
             }
         }
     }
@@ -269,7 +271,7 @@ impl Negotiator {
         };
         match event {
             DemandEvent::Proposal { proposal } => match proposal.state {
-                ProposalState::Initial if self.stall.begin(&proposal.issuer_id) => {
+                ProposalState::Initial if self.is_wanted(&proposal.issuer_id) => {
                     self.begin(subscription, &declaration, proposal).await;
                     false
                 }
@@ -288,6 +290,25 @@ impl Negotiator {
         }
     }
 
+    /// Whether to talk about an offer. Of the offers of one provider, one may be that of a program which has ended: the
+    /// daemons forget it late, and nobody answers. So all are talked about, and the first answer counts.
+    fn is_wanted(&self, provider: &NodeId) -> bool {
+        self.stall.begin(provider)
+            || (self.stall.is_talking(provider) && self.talks_with(provider) < OFFERS)
+    }
+
+    fn talks_with(&self, provider: &NodeId) -> usize {
+        let talks = self.talks.values();
+        talks.filter(|talk| talk.provider.id == *provider).count()
+    }
+
+    /// Talks about an offer have come to nothing. What is left of it to say counts once there are no others.
+    fn give_up(&self, provider: Provider, reason: String) {
+        if self.stall.is_talking(&provider.id) && self.talks_with(&provider.id) == 0 {
+            self.stall.refuse(provider, reason);
+        }
+    }
+
     async fn begin(&mut self, subscription: &str, declaration: &Declaration, theirs: Proposal) {
         let properties = &theirs.declaration.properties;
         let read = offer::read(properties);
@@ -297,7 +318,7 @@ impl Negotiator {
             let daemon = &self.session.daemon;
             // It is told out of politeness.
             let _ = daemon.refuse(subscription, &theirs.id, &reason).await;
-            self.stall.refuse(provider, reason);
+            self.give_up(provider, reason);
             return;
         }
         let terms = Terms::read(properties).answer(&self.session.settings.debit_notes);
@@ -336,7 +357,7 @@ impl Negotiator {
                 };
                 self.talks.insert(id, talk);
             }
-            Err(error) => self.stall.refuse(provider, error.to_string()),
+            Err(error) => self.give_up(provider, error.to_string()),
         }
     }
 
@@ -353,6 +374,10 @@ impl Negotiator {
         let Some(talk) = talk.and_then(|id| self.talks.remove(id)) else {
             return;
         };
+        if !self.stall.is_talking(&talk.provider.id) {
+            // Another offer of its was quicker.
+            return;
+        }
         let properties = &theirs.declaration.properties;
         // What counts is what it says now, prices included.
         let offer = match offer::read(properties) {
@@ -361,12 +386,12 @@ impl Negotiator {
                 threads: offer.threads.min(most_threads),
                 ..offer
             },
-            Err(reason) => return self.stall.refuse(talk.provider, reason),
+            Err(reason) => return self.give_up(talk.provider, reason),
         };
         let ours = &self.session.settings.debit_notes;
         let terms = Terms::read(properties);
         if let Some(objection) = terms.objection(ours) {
-            return self.stall.refuse(talk.provider, objection);
+            return self.give_up(talk.provider, objection);
         }
         if terms != talk.terms && talk.round < ROUNDS {
             let Talk {
@@ -409,8 +434,8 @@ impl Negotiator {
         };
         let is_final = reason.is_final != Some(false);
         let reason = words(reason);
-        if is_final {
-            self.stall.refuse(talk.provider, reason);
+        if is_final || self.talks_with(&talk.provider.id) > 0 {
+            self.give_up(talk.provider, reason);
             return false;
         }
         self.stall.refused_for_now(talk.provider, reason)

@@ -68,19 +68,20 @@ struct Found {
     http: String,
 }
 
-/// All forms of a package, each ready to be fetched.
-///
-/// # Errors
-/// In words, if a form cannot be had.
-pub(super) async fn prepare(package: &Package, session: &Session) -> Result<Vec<Runnable>, String> {
-    let mut forms = Vec::new();
+/// The forms of a package that can be had, each ready to be fetched, and in words why others cannot.
+pub(super) async fn prepare(package: &Package, session: &Session) -> (Vec<Runnable>, Vec<String>) {
+    let (mut forms, mut problems) = (Vec::new(), Vec::new());
     for form in &package.forms {
-        forms.push(match form {
-            Form::Wasi(package) => serve(package, session).await?,
-            Form::Vm(image) => find(image, &session.settings.registry).await?,
-        });
+        let prepared = match form {
+            Form::Wasi(package) => serve(package, session).await,
+            Form::Vm(image) => find(image, &session.settings.registry).await,
+        };
+        match prepared {
+            Ok(form) => forms.push(form),
+            Err(problem) => problems.push(problem),
+        }
     }
-    Ok(forms)
+    (forms, problems)
 }
 
 async fn serve(package: &WasiPackage, session: &Session) -> Result<Runnable, String> {

@@ -149,14 +149,21 @@ impl NetworkSettings {
     /// Driver, network and token in the daemon's form: `erc20-holesky-tglm`.
     #[must_use]
     pub fn platform(&self) -> String {
-        let usual = if MAINNETS.contains(&self.network.as_str()) {
-            "glm"
-        } else {
-            "tglm"
-        };
-        let token = self.token.as_deref().unwrap_or(usual);
-        format!("{}-{}-{token}", self.driver, self.network)
+        match &self.token {
+            Some(token) => format!("{}-{}-{token}", self.driver, self.network),
+            None => platform(&self.driver, &self.network),
+        }
     }
+}
+
+/// Driver, network and the network's usual token in the daemon's form: `erc20-holesky-tglm`.
+#[must_use]
+pub fn platform(driver: &str, network: &str) -> String {
+    let token = match MAINNETS.contains(&network) {
+        true => "glm",
+        false => "tglm",
+    };
+    format!("{driver}-{network}-{token}")
 }
 
 #[cfg(test)]

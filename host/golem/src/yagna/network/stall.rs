@@ -255,15 +255,26 @@ impl Stall {
         again.is_some()
     }
 
-    /// Nobody can come, and this is why.
-    pub(super) fn nobody(&self, reason: String) {
+    /// Fewer can come, and this is why.
+    pub(super) fn note(&self, reason: String) {
         self.change(|state| {
-            state.nobody = true;
             state.say(MarketEvent::Refused(Refusal {
                 provider: None,
                 reason,
             }));
         });
+    }
+
+    /// Nobody can come.
+    pub(super) fn nobody(&self) {
+        self.change(|state| state.nobody = true);
+    }
+
+    /// Whether talks with this provider are under way.
+    pub(super) fn is_talking(&self, provider: &NodeId) -> bool {
+        let state = self.state();
+        let candidate = state.candidates.get(provider);
+        candidate.is_some_and(|candidate| candidate.standing == Standing::Negotiating)
     }
 
     /// Its proposal came to nothing.
