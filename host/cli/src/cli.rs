@@ -107,7 +107,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// The variables that the program heeds.
-const ENVIRONMENT: [(&str, &str); 15] = [
+const ENVIRONMENT: [(&str, &str); 16] = [
     (
         "SOVR_HOME",
         "Keeps all state in this directory instead of the XDG places",
@@ -147,6 +147,10 @@ const ENVIRONMENT: [(&str, &str); 15] = [
     (
         "YAGNA_API_URL",
         "Where the daemon is [default: http://127.0.0.1:7465]",
+    ),
+    (
+        "GSB_URL",
+        "Where its bus is, for `provide` [default: unix:/tmp/yagna.sock]",
     ),
     (
         "YAGNA_SUBNET",

@@ -22,6 +22,18 @@
 //! market = "http://127.0.0.1:7465/market-api/v1"    # a part of the daemon that is elsewhere; YAGNA_MARKET_URL
 //! payment = "..."                               # YAGNA_PAYMENT_URL
 //! activity = "..."                              # YAGNA_ACTIVITY_URL
+//! [provide]                    # what `sovr-host provide` offers; each key has an option that overrides it
+//! name = "oak"                 # default: the node-name of [yagna]
+//! subnet = "public"            # default: that of [yagna]; YAGNA_SUBNET overrides both
+//! platforms = ["erc20-holesky-tglm"]            # how requestors may pay; default: driver and network of [yagna]
+//! threads = 1                  # of an agreement: as many activities at a time
+//! memory = "2GiB"              # of each program
+//! storage = "4GiB"             # of each activity
+//! capacity = 1                 # agreements at a time
+//! [provide.price]              # GLM
+//! start = "0.001"              # once per activity
+//! cpu-second = "0.0001"
+//! duration-second = "0.0001"
 //! ```
 //!
 //! A fault is `fail-command`, `hang`, `short-file`, `vanish`, `refuse-agreement`, `lie-about-usage`,
@@ -31,6 +43,7 @@
 //! stands in none of the tables and is no option of any command: it would be in backups, or in the list of processes.
 
 mod local;
+mod provide;
 mod yagna;
 
 use std::ffi::OsString;
@@ -69,6 +82,8 @@ pub struct Networks {
     pub local: sovr_golem::local::Settings,
     /// The daemon of the Golem network.
     pub yagna: Yagna,
+    /// What is offered to others on it.
+    pub provide: sovr_golem::provider::Settings,
 }
 
 /// What the file says.
@@ -78,11 +93,12 @@ struct File {
     kind: NetworkKind,
     local: local::Section,
     yagna: yagna::Section,
+    provide: provide::Section,
 }
 
 impl Networks {
-    /// What the file at `path` and the environment say. A `kind` of the command line goes before both. Providers of
-    /// this machine work in `scratch`. The file with the app-key is not opened yet.
+    /// What the file at `path` and the environment say. A `kind` of the command line goes before both. Whoever provides
+    /// on this machine works in `scratch`. The file with the app-key is not opened yet.
     ///
     /// # Errors
     /// When the file or a variable cannot be used.
@@ -99,10 +115,13 @@ impl Networks {
             Some(kind) => kind,
             None => named(&variable)?.unwrap_or(file.kind),
         };
+        let yagna = Yagna::new(path, file.yagna, &variable)?;
+        let provide = provide::settings(path, file.provide, &yagna, scratch.clone(), &variable)?;
         Ok(Self {
             kind,
             local: local::settings(file.local, scratch).map_err(super::invalid(path))?,
-            yagna: Yagna::new(path, file.yagna, &variable)?,
+            yagna,
+            provide,
         })
     }
 }
@@ -140,7 +159,7 @@ fn named(
 mod tests {
     use super::*;
 
-    fn load(file: &str, variables: &[(&str, &str)]) -> Result<Networks, String> {
+    pub(super) fn load(file: &str, variables: &[(&str, &str)]) -> Result<Networks, String> {
         load_as(None, file, variables)
     }
 

@@ -539,12 +539,15 @@ impl Work {
             }
         };
         let sent = match again(AWAY, issue).await {
-            Ok(invoice) => again(AWAY, || daemon.send_invoice(&invoice, SEND)).await,
+            Ok(invoice) => again(AWAY, || daemon.send_invoice(&invoice, SEND))
+                .await
+                .map(|()| invoice),
             Err(error) => Err(error),
         };
         match sent {
-            Ok(()) => shared.tell(&Event::InvoiceSent {
+            Ok(invoice) => shared.tell(&Event::InvoiceSent {
                 agreement: id,
+                invoice,
                 amount,
             }),
             Err(error) => shared.trouble(&error),

@@ -21,6 +21,11 @@ pub enum Event {
         /// Its id at the daemon.
         offer: String,
     },
+    /// An agreement has ended that a provider had left which was killed. What was done under it is not billed.
+    LeftEnded {
+        /// Its id.
+        agreement: String,
+    },
     /// A requestor was told no.
     Refused {
         /// Who asked.
@@ -76,10 +81,12 @@ pub enum Event {
         /// What is owed since it began.
         total: Amount,
     },
-    /// The last bill of an agreement was sent.
+    /// The last bill of an agreement, the invoice, was sent.
     InvoiceSent {
         /// Which agreement.
         agreement: String,
+        /// Its id.
+        invoice: String,
         /// How much.
         amount: Amount,
     },

@@ -11,6 +11,7 @@
 //! | `agreement` | one agreement, from its approval to its invoice |
 //! | `activity` | one activity, called by its requestor |
 //! | `script`, `story` | batches as they are written, and what came of them |
+//! | `trace` | what is open at the daemon, for whoever is started after a crash |
 //! | `event` | what is told to whoever watches |
 //!
 //! Everything from a requestor is bounded: agreements, activities, calls at a time, commands, arguments, files, what
@@ -23,6 +24,7 @@ mod event;
 mod offer;
 mod script;
 mod story;
+mod trace;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -33,6 +35,7 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use serde_json::Map;
+use sovr_capability::text;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -42,6 +45,7 @@ pub use self::event::{Event, Observer};
 use self::activity::Activity;
 use self::agreement::{Agreement, EXE_UNIT, End, Handle, Inbox};
 use self::offer::{Refusal, Terms};
+use self::trace::Trace;
 use crate::bus::{Address, BusError, Call, Line, Service};
 use crate::exe_unit::runtime::Runtime;
 use crate::exe_unit::scratch;
@@ -65,6 +69,8 @@ const AWAY: Duration = Duration::from_secs(600);
 const WITHDRAW: Duration = Duration::from_secs(3);
 /// How long everything has to end in order.
 const STOP: Duration = Duration::from_secs(60);
+/// Bytes of a name for people.
+const MOST_NAME: usize = 64;
 /// Bytes of memory of which it makes sense to offer less.
 const LEAST_MEMORY: u64 = 16 << 20;
 
@@ -136,18 +142,24 @@ impl Settings {
                 return Err(ProvideError::Settings(words));
             }
         }
+        let shown = |char: char| !text::is_hidden(char);
+        if !(1..=MOST_NAME).contains(&self.name.len()) || !self.name.chars().all(shown) {
+            return wrong("the name must have 1 to 64 bytes, all of which can be seen");
+        }
         // It becomes part of a constraint, which has no way to quote.
         let plain = |char: char| char.is_alphanumeric() || "-_.".contains(char);
         if self.subnet.is_empty() || !self.subnet.chars().all(plain) {
             return wrong("the subnet must be of letters, digits, `-`, `_` and `.`");
         }
-        if self.platforms.is_empty() {
+        // Driver, network and token.
+        let is_platform = |name: &String| name.split('-').count() == 3 && name.chars().all(plain);
+        if self.platforms.is_empty() || !self.platforms.iter().all(is_platform) {
             return wrong(
                 "there is no way to be paid: name a payment platform such as erc20-holesky-tglm",
             );
         }
         if self.threads == 0 || self.capacity == 0 {
-            return wrong("offer at least one thread and one agreement");
+            return wrong("threads and capacity must be at least 1");
         }
         if self.memory < LEAST_MEMORY || self.storage == 0 {
             return wrong("offer at least 16 MiB of memory, and some storage");
@@ -171,6 +183,15 @@ pub enum ProvideError {
     /// Its bus cannot be reached.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// There is no place to work in.
+    #[error("cannot work in {}: {source}", .scratch.display())]
+    Scratch {
+        /// The directory.
+        scratch: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// There is no random number for a session.
     #[error("cannot name a session: {0}")]
     Random(String),
@@ -186,6 +207,7 @@ struct Shared {
     observer: Arc<dyn Observer>,
     /// Tells our agreements from others' on the same node.
     session: String,
+    trace: Trace,
     started: Timestamp,
     book: Mutex<Book>,
     tasks: Mutex<JoinSet<()>>,
@@ -218,6 +240,12 @@ pub async fn provide(
     let node = daemon.identity().await?.id;
     let mut number = [0; 8];
     getrandom::fill(&mut number).map_err(|error| ProvideError::Random(error.to_string()))?;
+    let session = format!("sovr-provider-{}", hex::encode(number));
+    let trace = Trace::begin(&settings.scratch, &node, &session);
+    let trace = trace.map_err(|source| ProvideError::Scratch {
+        scratch: settings.scratch.clone(),
+        source,
+    })?;
     let shared = Arc::new_cyclic(|shared| Shared {
         daemon,
         line: Arc::new(Line::new(
@@ -229,12 +257,14 @@ pub async fn provide(
         settings,
         runtime,
         observer,
-        session: format!("sovr-provider-{}", hex::encode(number)),
+        session,
+        trace,
         started: Timestamp::now(),
         book: Mutex::default(),
         tasks: Mutex::default(),
     });
     shared.line.bus().await?;
+    shared.end_left().await;
     let offer = watch::Sender::new(shared.publish().await?);
     tokio::select! {
         biased;
@@ -247,9 +277,10 @@ pub async fn provide(
     }
     let offer = offer.borrow().clone();
     if timeout(STOP, shared.end(&offer)).await.is_err() {
-        let words =
-            "not everything could be ended in time; requestors end what is left, or it expires";
+        let words = "not everything could be ended in time; the next start ends what is left, or requestors do";
         shared.trouble(&words);
+    } else if let Err(error) = shared.trace.end() {
+        shared.trouble(&error);
     }
     Ok(())
 }
@@ -272,9 +303,25 @@ impl Shared {
         self.tell(&Event::Trouble { problem });
     }
 
+    /// Ends what a provider that was killed has left.
+    async fn end_left(&self) {
+        let scratch = &self.settings.scratch;
+        match trace::end_left(&self.daemon, scratch, &self.node).await {
+            Ok(agreements) => {
+                for agreement in agreements {
+                    self.tell(&Event::LeftEnded { agreement });
+                }
+            }
+            Err(error) => self.trouble(&error),
+        }
+    }
+
     async fn publish(&self) -> Result<String, DaemonError> {
         let offer = offer::offer(&self.settings, &self.node, &Map::new());
         let offer = self.daemon.offer(&offer).await?;
+        if let Err(error) = self.trace.offered(&offer) {
+            self.trouble(&error);
+        }
         self.tell(&Event::Offered {
             node: self.node.clone(),
             offer: offer.clone(),

@@ -8,6 +8,8 @@ use sovr_capability::{Amount, Untrusted};
 
 /// How the daemon words that somebody who should serve a call is not there.
 const UNREACHABLE: &str = "endpoint address not found";
+/// How it words that the other side of a negotiation has taken its demand or offer back.
+const TAKEN_BACK: &str = "remote error: Subscription [";
 
 /// A call that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +163,7 @@ pub(super) fn read(attempted: &'static str, status: u16, body: &[u8]) -> DaemonE
         409 => ErrorKind::Conflict,
         410 => ErrorKind::Gone,
         500.. if text.contains(UNREACHABLE) => ErrorKind::Unreachable,
+        500.. if text.contains(TAKEN_BACK) => ErrorKind::Gone,
         500.. => ErrorKind::Daemon,
         _ => ErrorKind::Refused,
     };
@@ -259,6 +262,12 @@ mod tests {
                 r#"{"message":"GSB error: Bad request: endpoint address not found"}"#,
                 ErrorKind::Unreachable,
                 "endpoint address not found",
+            ),
+            (
+                500,
+                r#"{"message":"Error: Countering Proposal [R-1] remote error: Subscription [1-2] wasn't found."}"#,
+                ErrorKind::Gone,
+                "wasn't found",
             ),
             (
                 500,

@@ -2,7 +2,6 @@
 //! this program started again.
 
 mod bus;
-mod clients;
 #[path = "../local/guest.rs"]
 mod guest;
 mod requestor;
@@ -23,7 +22,7 @@ use sovr_golem::provider::{Event, Settings};
 use sovr_golem::yagna::stream::NewsKind;
 use sovr_golem::{LinearPrice, Usage};
 use sovr_runtime::package::Manifest;
-use sovr_test_golem::{Client, Gate};
+use sovr_test_golem::Gate;
 
 use crate::requestor::{Requestor, amount, deployed, eventually, run, transfer};
 use crate::scene::{Ours, Scene};
@@ -66,20 +65,7 @@ fn main() -> ExitCode {
         });
         test.with_ignored_flag(missing.is_some())
     });
-    // Requestors that others have written.
-    let clients = Client::ALL.map(|client| {
-        let name = format!("clients::{}_has_its_tasks_done", client.name());
-        let missing = missing.clone().or_else(|| clients::missing(client));
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
-            clients::has_its_tasks_done(client);
-            Ok(())
-        });
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.chain(clients).collect()).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
 }
 
 fn a_package_is_run_and_paid_for() {
@@ -402,7 +388,9 @@ fn a_requestor_that_vanishes_is_left() {
         assert_eq!(ended["reason"]["golem.provider.code"], code, "{ended}");
     }
     let ended = |event: &Event| match event {
-        Event::InvoiceSent { agreement, amount } => Some((agreement.clone(), *amount)),
+        Event::InvoiceSent {
+            agreement, amount, ..
+        } => Some((agreement.clone(), *amount)),
         _ => None,
     };
     let bills = eventually(|| Some(ours.all(ended)).filter(|bills| bills.len() == 2));

@@ -61,7 +61,10 @@ impl Scene {
 
     /// Directories of activities that are there.
     pub(crate) fn scratch_entries(&self) -> usize {
-        std::fs::read_dir(self.scratch.path()).unwrap().count()
+        let entries = std::fs::read_dir(self.scratch.path()).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
     }
 
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {

@@ -11,6 +11,8 @@ use super::super::{SettingsError, invalid, private, text};
 
 /// Where the app-key may stand.
 pub const APP_KEY: &str = "YAGNA_APPKEY";
+/// The market's subnet.
+pub(super) const SUBNET: &str = "YAGNA_SUBNET";
 /// Where a daemon of one's own listens.
 const DEFAULT_API: &str = "http://127.0.0.1:7465";
 /// Where images of virtual machines are looked up.
@@ -119,10 +121,7 @@ impl Yagna {
                 small(("network", "YAGNA_PAYMENT_NETWORK"), section.network)?,
                 DEFAULT_NETWORK,
             ),
-            subnet: or(
-                word(("subnet", "YAGNA_SUBNET"), section.subnet)?,
-                DEFAULT_SUBNET,
-            ),
+            subnet: or(word(("subnet", SUBNET), section.subnet)?, DEFAULT_SUBNET),
             registry: or_url(
                 address(("registry", "GOLEM_REGISTRY_URL"), section.registry)?,
                 DEFAULT_REGISTRY,
@@ -133,6 +132,12 @@ impl Yagna {
             ),
             key,
         })
+    }
+
+    /// How is paid, in the daemon's form: `erc20-holesky-tglm`.
+    #[must_use]
+    pub fn platform(&self) -> String {
+        yagna::platform(&self.driver, &self.network)
     }
 
     /// All that the network needs, with the key. Nothing is sent yet.
