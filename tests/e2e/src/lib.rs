@@ -13,12 +13,14 @@
 //! | [`each`] | tests that run on each kind of storage |
 //! | [`run`] | one start of the program, and what was seen of it |
 //! | [`watch`] | processes as the kernel shows them: which there are, their memory, the moment they end |
+//! | [`render`] | what the pod `render` is to have made |
 //! | [`wasm`] | guests that no compiler would make |
 
 pub mod each;
 pub mod home;
 pub mod paths;
 pub mod pod;
+pub mod render;
 pub mod run;
 pub mod users;
 pub mod wasm;

@@ -3,13 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use picture::{Image, Tile, contact_sheet};
 use serde_json::json;
-use sovr_e2e::{Ended, Home, Pod, exit, paths};
-
-/// Small pictures, as the references are: the same work in less time.
-const SMALL: [&str; 6] = ["--width", "96", "--height", "72", "--samples", "16"];
-const FRAMES: [u32; 6] = [0, 10, 20, 30, 40, 50];
+use sovr_e2e::render::{FRAMES, SMALL, expect_contact_sheet, expect_frame, expect_frames};
+use sovr_e2e::{Ended, Home, Pod, exit};
 
 #[test]
 fn six_frames_on_several_providers_at_once() {
@@ -81,51 +77,6 @@ fn the_original_spelling_does_the_same() {
     for frame in [0, 10] {
         expect_frame(&pod, frame);
     }
-}
-
-fn expect_frames(pod: &Pod) {
-    FRAMES.iter().for_each(|frame| expect_frame(pod, *frame));
-}
-
-/// The frame is the picture it should be. Providers on other machines may round the last bit of a function of
-/// theirs differently, which turns single paths of light; so single pixels may be off, and the whole may not.
-#[track_caller]
-fn expect_frame(pod: &Pod, frame: u32) {
-    /// Mean difference of a channel that no eye sees, in steps of 255.
-    const TOLERANCE: f64 = 1.0;
-    let name = format!("output_{frame}.png");
-    let rendered = load(pod, &name);
-    let reference = Image::load(&paths::reference(&name)).unwrap();
-    let size = |image: &Image| (image.width(), image.height());
-    assert_eq!(size(&rendered), size(&reference), "{name}");
-    let difference: u64 = std::iter::zip(rendered.rgb(), reference.rgb())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
-    let mean = difference as f64 / reference.rgb().len() as f64;
-    assert!(
-        mean <= TOLERANCE,
-        "{name} differs from its reference by {mean:.2} on average"
-    );
-}
-
-/// The contact sheet is the one that these frames make, each with its number.
-fn expect_contact_sheet(pod: &Pod) {
-    let frames: Vec<(Image, String)> = FRAMES
-        .iter()
-        .map(|frame| (load(pod, &format!("output_{frame}.png")), frame.to_string()))
-        .collect();
-    let tiles: Vec<Tile<'_>> = frames
-        .iter()
-        .map(|(image, label)| Tile { image, label })
-        .collect();
-    assert!(
-        load(pod, "contact-sheet.png") == contact_sheet(&tiles).unwrap(),
-        "the contact sheet is another"
-    );
-}
-
-fn load(pod: &Pod, name: &str) -> Image {
-    Image::load(&pod.join("output").join(name)).unwrap()
 }
 
 /// At some moment two providers were rendering.

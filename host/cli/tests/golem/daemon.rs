@@ -1,78 +1,9 @@
 //! `golem status` and `doctor`.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use serde_json::json;
+use sovr_test_golem::Network;
 
-use serde_json::{Value, json};
-use sovr_test_golem::{Network, Node};
-use tempfile::TempDir;
-
-/// Somebody with a home of their own and a daemon.
-pub(crate) struct User<'n> {
-    home: TempDir,
-    node: &'n Node,
-}
-
-/// What a command line gave.
-#[derive(Debug)]
-pub(crate) struct Given {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl<'n> User<'n> {
-    pub(crate) fn of(node: &'n Node) -> User<'n> {
-        User {
-            home: tempfile::tempdir().unwrap(),
-            node,
-        }
-    }
-
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
-    }
-
-    /// The program, about to be started, with nothing of the tester's own environment.
-    pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sovr-host"));
-        command
-            .args(words)
-            .env_clear()
-            .env("SOVR_HOME", self.home())
-            .env("YAGNA_API_URL", self.node.api_url())
-            .env("YAGNA_APPKEY", self.node.app_key());
-        command
-    }
-
-    pub(crate) fn run(&self, words: &[&str]) -> Given {
-        self.run_with(words, &[])
-    }
-
-    pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Given {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self
-            .command(words)
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Given {
-            code: status.code(),
-            stdout: text(stdout),
-            stderr: text(stderr),
-        }
-    }
-}
-
-impl Given {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
+use crate::user::User;
 
 pub(crate) fn status_tells_how_things_stand() {
     let network = Network::start();

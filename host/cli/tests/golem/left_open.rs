@@ -6,7 +6,7 @@ use sovr_golem::network::NodeId;
 use sovr_golem::yagna::Change;
 use sovr_test_golem::Network;
 
-use crate::daemon::User;
+use crate::user::User;
 
 /// Writes down what a run would have at a daemon, and lets the run end.
 fn leave_a_session(home: &Home, changes: &[Change]) {

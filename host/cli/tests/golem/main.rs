@@ -1,41 +1,38 @@
 //! The program and a real Golem daemon.
 
+mod clients;
 mod daemon;
 mod left_open;
+mod provide;
+mod providing;
 mod run;
+mod user;
+mod work;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+use sovr_test_golem::Client;
 
 fn main() -> ExitCode {
     // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    let tests: [(&str, fn()); 6] = [
-        (
-            "status_tells_how_things_stand",
-            daemon::status_tells_how_things_stand,
-        ),
-        (
-            "doctor_sees_the_daemon_and_the_account",
-            daemon::doctor_sees_the_daemon_and_the_account,
-        ),
-        (
-            "what_belongs_to_another_identity_is_not_touched",
-            left_open::what_belongs_to_another_identity_is_not_touched,
-        ),
-        (
-            "a_pod_runs_on_golem_and_its_provider_is_paid",
-            run::a_pod_runs_on_golem_and_its_provider_is_paid,
-        ),
-        (
-            "what_a_run_cannot_close_is_told",
-            run::what_a_run_cannot_close_is_told,
-        ),
-        (
-            "what_a_killed_run_has_open_is_ended",
-            run::what_a_killed_run_has_open_is_ended,
-        ),
+    macro_rules! tests {
+        ($($name:path),* $(,)?) => { vec![$((stringify!($name), $name as fn())),*] };
+    }
+    let tests = tests![
+        daemon::status_tells_how_things_stand,
+        daemon::doctor_sees_the_daemon_and_the_account,
+        left_open::what_belongs_to_another_identity_is_not_touched,
+        run::a_pod_runs_on_golem_and_its_provider_is_paid,
+        run::what_a_run_cannot_close_is_told,
+        run::what_a_killed_run_has_open_is_ended,
+        provide::an_offer_stands_until_ctrl_c,
+        provide::what_cannot_be_offered_is_told_with_its_place,
+        work::hello_world_is_done_and_each_step_told,
+        work::frames_are_rendered_and_paid_for,
+        work::a_provider_may_crash_or_stop_and_come_again,
+        work::a_run_goes_on_when_its_daemon_comes_back,
     ];
     let tests = tests.into_iter().map(|(name, run)| {
         if let Some(why) = &missing {
@@ -47,5 +44,18 @@ fn main() -> ExitCode {
         });
         test.with_ignored_flag(missing.is_some())
     });
-    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+    // Requestors that others have written.
+    let clients = Client::ALL.map(|client| {
+        let name = format!("clients::{}_has_frames_rendered", client.name());
+        let missing = missing.clone().or_else(|| clients::missing(client));
+        if let Some(why) = &missing {
+            println!("skipped: {name}: {why}");
+        }
+        let test = Trial::test(name, move || {
+            clients::has_frames_rendered(client);
+            Ok(())
+        });
+        test.with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&Arguments::from_args(), tests.chain(clients).collect()).exit_code()
 }

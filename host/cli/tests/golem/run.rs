@@ -1,19 +1,18 @@
 //! `run --network yagna`, with the scripted provider at the other end.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use sovr_capability::{Home, Journal};
+use sovr_e2e::Pod;
 use sovr_test_golem::{Fault, Gate, Network, Provider, Terms};
 use sovr_test_support::http::{Listener, Response};
 
-use crate::daemon::User;
+use crate::user::{SUBNET, User};
 
-const SUBNET: &str = "test";
-
-/// A network with a provider, somebody with a pod, and where its image is looked up.
+/// A network with a provider and where images are looked up: of the two forms of a pod's package the scripted provider
+/// takes the image.
 struct Scene {
     network: Network,
     provider: Provider,
@@ -58,26 +57,13 @@ impl Scene {
     }
 }
 
-/// The template. Of the two forms of its package the scripted provider takes the image.
-fn hello_world(beneath: &Path) -> PathBuf {
-    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/pods/hello-world");
-    let pod = beneath.join("hello-world");
-    for directory in ["script", "payload"] {
-        std::fs::create_dir_all(pod.join(directory)).unwrap();
-    }
-    for file in ["recipe.json", "script/hello-world.wasm", "payload/date.zip"] {
-        std::fs::copy(template.join(file), pod.join(file)).unwrap();
-    }
-    pod
-}
-
 pub(crate) fn a_pod_runs_on_golem_and_its_provider_is_paid() {
     let scene = Scene::new();
     let user = scene.user();
-    let directory = tempfile::tempdir().unwrap();
-    let pod = hello_world(directory.path());
+    let pod = Pod::from_template("hello-world");
     let registry = format!("http://{}", scene.registry.address());
-    let words = ["run", pod.to_str().unwrap(), "--yes", "--json"];
+    let path = pod.path();
+    let words = ["run", path.to_str().unwrap(), "--yes", "--json"];
     let variables = [
         ("SOVR_NETWORK", "yagna"),
         ("YAGNA_SUBNET", SUBNET),
@@ -108,10 +94,10 @@ pub(crate) fn what_a_killed_run_has_open_is_ended() {
     let scene = Scene::new();
     scene.provider.commit(Fault::NoActivity);
     let user = scene.user();
-    let directory = tempfile::tempdir().unwrap();
-    let pod = hello_world(directory.path());
+    let pod = Pod::from_template("hello-world");
     let registry = format!("http://{}", scene.registry.address());
-    let words = ["run", pod.to_str().unwrap(), "--yes", "--json"];
+    let path = pod.path();
+    let words = ["run", path.to_str().unwrap(), "--yes", "--json"];
     let mut run = user
         .command(&[&words[..], &["--network", "yagna"]].concat())
         .env("YAGNA_SUBNET", SUBNET)
@@ -157,10 +143,10 @@ pub(crate) fn what_a_run_cannot_close_is_told() {
     let gate = Gate::before(scene.network.requestor());
     gate.refuse("DELETE", "/allocations", 100, 500, "{}");
     let user = scene.user();
-    let directory = tempfile::tempdir().unwrap();
-    let pod = hello_world(directory.path());
+    let pod = Pod::from_template("hello-world");
     let registry = format!("http://{}", scene.registry.address());
-    let words = ["run", pod.to_str().unwrap(), "--yes", "--network", "yagna"];
+    let path = pod.path();
+    let words = ["run", path.to_str().unwrap(), "--yes", "--network", "yagna"];
     let variables = [
         (
             "YAGNA_PAYMENT_URL",
