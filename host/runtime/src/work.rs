@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::limits::{self, Limit};
 
 pub(crate) mod child;
+mod meter;
+
+pub use meter::Meter;
 
 /// Bytes of an order: arguments, environment and volumes.
 const ORDER_MAX: usize = 1 << 20;
@@ -146,6 +150,8 @@ enum Message {
 /// A running entry point. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Work {
+    /// Before the process: it is read while there is one.
+    meter: Metered,
     child: Child,
     messages: Reader<UnixStream>,
     limits: WorkLimits,
@@ -155,6 +161,16 @@ pub struct Work {
     /// Bytes it may still print.
     output: u64,
     killed: AtomicBool,
+}
+
+/// Dropping it reads the meter for the last time.
+#[derive(Debug)]
+struct Metered(Arc<Meter>);
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 #[derive(Debug)]
@@ -219,6 +235,7 @@ impl Work {
             Err(error) => return Err(error.into()),
         }
         Ok(Self {
+            meter: Metered(Arc::new(Meter::new(child.id()))),
             child,
             messages: Reader::new(channel, MESSAGE_MAX),
             limits,
@@ -237,6 +254,7 @@ impl Work {
                 State::Over => return None,
                 State::Ending(end) => {
                     let end = end.clone();
+                    self.meter.0.stop();
                     self.child.kill();
                     // It fails only where nobody can know more about the process.
                     let _ = self.child.wait().await;
@@ -293,6 +311,7 @@ impl Work {
 
     /// The process closed its channel without a word.
     async fn vanished(&mut self) -> WorkEnd {
+        self.meter.0.stop();
         let status = match timeout_at(Instant::now() + GRACE, self.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
@@ -309,6 +328,12 @@ impl Work {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The processor time it takes.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter.0)
     }
 
     /// Ends the process now. [`Self::next`] then tells [`WorkEnd::Killed`], if the end was not on its way already.

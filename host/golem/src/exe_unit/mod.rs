@@ -101,7 +101,7 @@ impl Ending {
         *self.stop.borrow()
     }
 
-    /// How long programs have run so far. A program computes in one thread, so its time stands for processor time.
+    /// Processor time that programs have taken so far.
     #[must_use]
     pub fn cpu(&self) -> Duration {
         self.clock.time()
@@ -460,7 +460,7 @@ impl ExeUnit {
         let started = self.unless_stopped(self.runtime.start(start)).await?;
         let mut running =
             started.map_err(|reason| failed(format!("cannot run `{program}`: {reason}")))?;
-        let ticking = self.clock.start();
+        let ticking = self.clock.start(running.meter());
         let mut stdout = Capture::default();
         let mut stderr = Capture::default();
         let end = loop {

@@ -12,6 +12,7 @@ use sovr_runtime::package::{Manifest, PackageLimits, unpack};
 use sovr_runtime::quota::Watch;
 use sovr_runtime::work::{Volume, Work, WorkEnd, WorkEvent, WorkLimits, WorkRequest};
 
+pub use super::clock::Meter;
 use super::container::open_package_file;
 use super::{Limits, storage};
 
@@ -51,6 +52,11 @@ pub struct Start<'a> {
 pub trait Program: Send {
     /// The next thing that happened; none after its end. May be dropped while it waits.
     async fn next(&mut self) -> Option<ProgramEvent>;
+
+    /// Its processor time. Without it, the time that it runs stands for that: it computes in one thread.
+    fn meter(&self) -> Option<Meter> {
+        None
+    }
 }
 
 /// What a running program does.
@@ -180,5 +186,10 @@ impl Program for Child {
                 WorkEnd::Broken(text) => ProgramEnd::Lost(text.into_raw()),
             }),
         })
+    }
+
+    fn meter(&self) -> Option<Meter> {
+        let meter = self.work.meter();
+        Some(Arc::new(move || meter.time()))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sovr_runtime::package::Manifest;
 
-use super::runtime::{Program, Runtime, Start};
+use super::runtime::{Meter, Program, ProgramEvent, Runtime, Start};
 use super::{ExeUnit, Limits};
 use crate::demand::WasiPackage;
 use crate::failure::{Failure, FailureKind};
@@ -226,6 +226,51 @@ async fn deploying_again_and_again_does_not_fill_the_disk() {
     runtime.fails.store(false, Ordering::SeqCst);
     let (_, end) = results_of(&mut unit, deployed.to_vec()).await;
     end.unwrap();
+}
+
+/// Programs take seven milliseconds of a processor, however long they run.
+struct Thrifty(Arc<Stage>);
+
+#[async_trait]
+impl Runtime for Thrifty {
+    async fn unpack(&self, archive: File, directory: &Path) -> Result<Manifest, String> {
+        self.0.unpack(archive, directory).await
+    }
+
+    async fn start(&self, start: Start<'_>) -> Result<Box<dyn Program>, String> {
+        let program = self.0.start(start).await?;
+        Ok(Box::new(Metered(program)))
+    }
+}
+
+struct Metered(Box<dyn Program>);
+
+#[async_trait]
+impl Program for Metered {
+    async fn next(&mut self) -> Option<ProgramEvent> {
+        self.0.next().await
+    }
+
+    fn meter(&self) -> Option<Meter> {
+        Some(Arc::new(|| Duration::from_millis(7)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processor_time_is_what_programs_take_of_it() {
+    for (runtime, taken) in [
+        (Arc::new(Thrifty(Stage::new())) as Arc<dyn Runtime>, 14),
+        // Without a meter it is the time that goes by.
+        (Stage::new(), 2_000_000),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut unit, ending) = ExeUnit::new(runtime, package(), LIMITS, directory.path());
+        let waits = Command::Step(run("sleep", &["1000"]));
+        let batch = vec![Command::Deploy, Command::Start, waits.clone(), waits];
+        let (_, end) = results_of(&mut unit, batch).await;
+        end.unwrap();
+        assert_eq!(ending.cpu(), Duration::from_millis(taken));
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ crate::tests!(
     an_endless_loop_ends_at_its_deadline,
     a_loop_in_a_start_function_ends_at_its_deadline,
     a_program_that_waits_ends_at_its_deadline,
+    only_a_program_that_computes_takes_processor_time,
     a_memory_bomb_ends_at_its_limit,
     a_huge_first_memory_ends_at_its_limit,
     an_output_flood_ends_at_its_limit,
@@ -217,6 +218,27 @@ fn a_loop_in_a_start_function_ends_at_its_deadline() {
 
 fn a_program_that_waits_ends_at_its_deadline() {
     ends_in_time(Program::new().sleep());
+}
+
+fn only_a_program_that_computes_takes_processor_time() {
+    let limits = WorkLimits {
+        time: Duration::from_secs(1),
+        ..LIMITS
+    };
+    let taken = |program| {
+        let request = request(program, &[], limits);
+        run(async {
+            let work = Work::start(request).await.unwrap();
+            let meter = work.meter();
+            assert_eq!(finish(work).await.2, WorkEnd::Limit(Limit::Time));
+            meter.time()
+        })
+    };
+    // It has to be loaded, too.
+    let waiting = taken(Program::new().sleep());
+    assert!(waiting < limits.time / 2, "{waiting:?}");
+    let computing = taken(Program::new().loop_for_ever());
+    assert!(computing > waiting, "{computing:?} and {waiting:?}");
 }
 
 fn a_memory_bomb_ends_at_its_limit() {
