@@ -177,7 +177,7 @@ impl Lines {
                 format!("{}\n  as node {node}; Ctrl-C ends it in order", self.offer)
             }
             Event::LeftEnded { agreement } => format!(
-                "Agreement {} ended: the program was interrupted under it; its work is not billed",
+                "Agreement {} ended, which a killed program had left; its bill follows",
                 short(agreement)
             ),
             Event::Trouble { problem } => safe(problem),

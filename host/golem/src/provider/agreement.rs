@@ -1,6 +1,7 @@
 //! One agreement, from its approval to its invoice. It has a task of its own, so nobody waits for another's requestor.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,10 +28,10 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How long a requestor has to learn of our approval.
 const APPROVE: Duration = Duration::from_secs(15);
 /// How long a requestor has to take a bill. What it does not take now, the daemon sends again later.
-const SEND: Duration = Duration::from_secs(10);
+pub(super) const SEND: Duration = Duration::from_secs(10);
 const REPORT: Duration = Duration::from_secs(10);
 /// What is due at once would leave no time to collect several payments into one.
-const DUE: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const DUE: SignedDuration = SignedDuration::from_hours(24);
 /// Activities that a requestor may ask for before the first of them is started.
 const CREATE: usize = 64;
 /// Most activities of an agreement, one after the other.
@@ -214,7 +215,10 @@ impl Agreement {
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.shared);
         let id = self.id.clone();
-        let approved = shared.daemon.approve(&id, &shared.session, APPROVE).await;
+        let approved = shared
+            .daemon
+            .approve(&id, &shared.session.id, APPROVE)
+            .await;
         match approved {
             Ok(()) => {
                 shared.tell(&Event::AgreementBegan {
@@ -534,7 +538,7 @@ impl Work {
         let issue = || async {
             // It may have been made, and only the answer lost. A second one would ask for the money twice.
             match daemon.issued_invoice(&id, begun).await? {
-                Some(invoice) => Ok(invoice),
+                Some(invoice) => Ok(invoice.id),
                 None => daemon.issue_invoice(&id, &activities, amount, due).await,
             }
         };
@@ -550,7 +554,10 @@ impl Work {
                 invoice,
                 amount,
             }),
-            Err(error) => shared.trouble(&error),
+            Err(error) => {
+                shared.unbilled.store(true, Ordering::Relaxed);
+                shared.trouble(&error);
+            }
         }
     }
 }

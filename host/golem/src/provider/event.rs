@@ -21,7 +21,7 @@ pub enum Event {
         /// Its id at the daemon.
         offer: String,
     },
-    /// An agreement has ended that a provider had left which was killed. What was done under it is not billed.
+    /// An agreement has ended that a provider had left which was killed. Its bill follows.
     LeftEnded {
         /// Its id.
         agreement: String,

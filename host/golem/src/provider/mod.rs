@@ -11,7 +11,7 @@
 //! | `agreement` | one agreement, from its approval to its invoice |
 //! | `activity` | one activity, called by its requestor |
 //! | `script`, `story` | batches as they are written, and what came of them |
-//! | `trace` | what is open at the daemon, for whoever is started after a crash |
+//! | `session` | what a provider that was killed left, ended and billed by the next |
 //! | `event` | what is told to whoever watches |
 //!
 //! Everything from a requestor is bounded: agreements, activities, calls at a time, commands, arguments, files, what
@@ -23,11 +23,12 @@ mod agreement;
 mod event;
 mod offer;
 mod script;
+mod session;
 mod story;
-mod trace;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub use self::event::{Event, Observer};
 use self::activity::Activity;
 use self::agreement::{Agreement, EXE_UNIT, End, Handle, Inbox};
 use self::offer::{Refusal, Terms};
-use self::trace::Trace;
+use self::session::Session;
 use crate::bus::{Address, BusError, Call, Line, Service};
 use crate::exe_unit::runtime::Runtime;
 use crate::exe_unit::scratch;
@@ -183,18 +184,17 @@ pub enum ProvideError {
     /// Its bus cannot be reached.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// There is no place to work in.
-    #[error("cannot work in {}: {source}", .scratch.display())]
-    Scratch {
-        /// The directory.
-        scratch: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// There is no random number for a session.
     #[error("cannot name a session: {0}")]
     Random(String),
+    /// It cannot be remembered for the case that this process is killed.
+    #[error("cannot remember the session in {}: {reason}; check who may write there", .path.display())]
+    Session {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// What all parts share.
@@ -206,9 +206,10 @@ struct Shared {
     runtime: Arc<dyn Runtime>,
     observer: Arc<dyn Observer>,
     /// Tells our agreements from others' on the same node.
-    session: String,
-    trace: Trace,
+    session: Session,
     started: Timestamp,
+    /// The last bill of an agreement could not be sent.
+    unbilled: AtomicBool,
     book: Mutex<Book>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -238,14 +239,7 @@ pub async fn provide(
     settings.check()?;
     scratch::sweep(&settings.scratch);
     let node = daemon.identity().await?.id;
-    let mut number = [0; 8];
-    getrandom::fill(&mut number).map_err(|error| ProvideError::Random(error.to_string()))?;
-    let session = format!("sovr-provider-{}", hex::encode(number));
-    let trace = Trace::begin(&settings.scratch, &node, &session);
-    let trace = trace.map_err(|source| ProvideError::Scratch {
-        scratch: settings.scratch.clone(),
-        source,
-    })?;
+    let session = Session::begin(&settings.scratch, &node)?;
     let shared = Arc::new_cyclic(|shared| Shared {
         daemon,
         line: Arc::new(Line::new(
@@ -258,13 +252,13 @@ pub async fn provide(
         runtime,
         observer,
         session,
-        trace,
         started: Timestamp::now(),
+        unbilled: AtomicBool::new(false),
         book: Mutex::default(),
         tasks: Mutex::default(),
     });
     shared.line.bus().await?;
-    shared.end_left().await;
+    shared.settle().await;
     let offer = watch::Sender::new(shared.publish().await?);
     tokio::select! {
         biased;
@@ -276,11 +270,13 @@ pub async fn provide(
         () = shared.watch_invoices() => {}
     }
     let offer = offer.borrow().clone();
-    if timeout(STOP, shared.end(&offer)).await.is_err() {
-        let words = "not everything could be ended in time; the next start ends what is left, or requestors do";
-        shared.trouble(&words);
-    } else if let Err(error) = shared.trace.end() {
-        shared.trouble(&error);
+    match timeout(STOP, shared.end(&offer)).await {
+        Ok(()) if !shared.unbilled.load(Ordering::Relaxed) => shared.session.end(),
+        Ok(()) => {}
+        Err(_) => {
+            let words = "not everything could be ended in time; what is left is ended and billed at the next start";
+            shared.trouble(&words);
+        }
     }
     Ok(())
 }
@@ -303,24 +299,11 @@ impl Shared {
         self.tell(&Event::Trouble { problem });
     }
 
-    /// Ends what a provider that was killed has left.
-    async fn end_left(&self) {
-        let scratch = &self.settings.scratch;
-        match trace::end_left(&self.daemon, scratch, &self.node).await {
-            Ok(agreements) => {
-                for agreement in agreements {
-                    self.tell(&Event::LeftEnded { agreement });
-                }
-            }
-            Err(error) => self.trouble(&error),
-        }
-    }
-
     async fn publish(&self) -> Result<String, DaemonError> {
         let offer = offer::offer(&self.settings, &self.node, &Map::new());
         let offer = self.daemon.offer(&offer).await?;
-        if let Err(error) = self.trace.offered(&offer) {
-            self.trouble(&error);
+        if let Err(error) = self.session.offered(&offer) {
+            self.trouble(&format!("cannot remember the offer: {error}"));
         }
         self.tell(&Event::Offered {
             node: self.node.clone(),
@@ -463,7 +446,7 @@ impl Shared {
         loop {
             match self
                 .daemon
-                .activity_events(&self.session, after, POLL)
+                .activity_events(&self.session.id, after, POLL)
                 .await
             {
                 Ok(events) => {
@@ -492,7 +475,7 @@ impl Shared {
         loop {
             let events = self
                 .daemon
-                .agreement_events(&self.session, after, POLL)
+                .agreement_events(&self.session.id, after, POLL)
                 .await;
             match events {
                 Ok(events) => {
@@ -525,7 +508,7 @@ impl Shared {
         loop {
             let events = self
                 .daemon
-                .debit_note_events(&self.session, after, POLL)
+                .debit_note_events(&self.session.id, after, POLL)
                 .await;
             match events {
                 Ok(events) => {
@@ -551,7 +534,11 @@ impl Shared {
         let mut fine = true;
         let mut after = self.started;
         loop {
-            match self.daemon.invoice_events(&self.session, after, POLL).await {
+            match self
+                .daemon
+                .invoice_events(&self.session.id, after, POLL)
+                .await
+            {
                 Ok(events) => {
                     fine = true;
                     for event in events {
@@ -640,6 +627,8 @@ impl Service for ExeUnits {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
@@ -647,7 +636,7 @@ mod tests {
     use crate::yagna::{AppKey, properties as names};
 
     /// A provider whose daemon is away.
-    fn shared(capacity: usize) -> Arc<Shared> {
+    fn shared(capacity: usize, scratch: &Path) -> Arc<Shared> {
         let nobody = "127.0.0.1:9";
         let daemon = Daemon::new(crate::yagna::Settings {
             api: format!("http://{nobody}").parse().unwrap(),
@@ -661,7 +650,7 @@ mod tests {
             cpu_second: sovr_capability::Amount::ZERO,
             duration_second: sovr_capability::Amount::ZERO,
         };
-        let settings = Settings::new("test".to_owned(), price, PathBuf::new());
+        let settings = Settings::new("test".to_owned(), price, scratch.to_owned());
         Arc::new_cyclic(|shared| Shared {
             daemon: daemon.unwrap(),
             line: Arc::new(Line::new(
@@ -676,8 +665,9 @@ mod tests {
             },
             runtime: Stage::new(),
             observer: Arc::new(|_: &Event| {}),
-            session: "test".to_owned(),
+            session: Session::begin(scratch, &NodeId::from_bytes([1; 20])).unwrap(),
             started: Timestamp::now(),
+            unbilled: AtomicBool::new(false),
             book: Mutex::default(),
             tasks: Mutex::default(),
         })
@@ -698,7 +688,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_agreement_that_is_told_twice_is_not_refused() {
-        let shared = shared(1);
+        let scratch = tempfile::tempdir().unwrap();
+        let shared = shared(1, scratch.path());
         // Its task has not begun yet.
         shared.take_agreement(proposed("a")).unwrap();
         shared.take_agreement(proposed("a")).unwrap();

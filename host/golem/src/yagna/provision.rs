@@ -10,7 +10,7 @@ use sovr_capability::Amount;
 use super::activity::ActivityState;
 use super::connection::{Daemon, Part};
 use super::error::{DaemonError, ErrorKind};
-use super::payment::Invoice;
+use super::payment::{DebitNote, Invoice};
 
 /// What a requestor wants of an activity.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -136,13 +136,25 @@ impl Daemon {
         &self,
         agreement: &str,
         since: Timestamp,
-    ) -> Result<Option<String>, DaemonError> {
+    ) -> Result<Option<Invoice>, DaemonError> {
         let request = self.get("look for an invoice", Part::Payment, &["invoices"]);
         let request = request.query("afterTimestamp", &since.to_string());
         let invoices: Vec<Invoice> = request.json().await?;
         let mut invoices = invoices.into_iter();
-        let found = invoices.find(|invoice| invoice.agreement_id == agreement);
-        Ok(found.map(|invoice| invoice.id))
+        Ok(invoices.find(|invoice| invoice.agreement_id == agreement))
+    }
+
+    /// Debit notes that were made since a moment that is not long ago.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn issued_debit_notes(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<DebitNote>, DaemonError> {
+        let request = self.get("look for debit notes", Part::Payment, &["debitNotes"]);
+        let request = request.query("afterTimestamp", &since.to_string());
+        request.json().await
     }
 
     /// Sends a debit note to the requestor.

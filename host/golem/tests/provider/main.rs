@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         a_daemon_that_comes_back_finds_the_activity,
         an_activity_that_dies_costs_no_more,
         the_last_bill_outlasts_a_daemon_that_is_away,
+        what_a_killed_provider_left_is_ended_and_billed,
         bus::calls_reach_who_registered,
         bus::a_lost_connection_is_made_anew,
         bus::files_of_another_node_come_and_go,
@@ -592,4 +593,35 @@ fn the_last_bill_outlasts_a_daemon_that_is_away() {
     let provider = scene.network.provider();
     let invoices = provider.get("/payment-api/v1/invoices").ok();
     assert_eq!(invoices.as_array().unwrap().len(), 1, "{invoices}");
+}
+
+fn what_a_killed_provider_left_is_ended_and_billed() {
+    let scene = Scene::new();
+    let settings = Settings {
+        debit_notes: Duration::from_secs(1),
+        ..scene.settings()
+    };
+    let ours = Ours::start(&scene, settings.clone());
+    let agreement = Requestor::new(&scene).agree().unwrap();
+    let activity = agreement.create_activity();
+    agreement.exec(&activity, &deployed());
+    let note = agreement.debit_note();
+    ours.kill();
+    assert_eq!(scene.sessions(), 1);
+
+    let ours = Ours::start(&scene, settings);
+    let ended = eventually(|| agreement.ended());
+    let code = &ended["reason"]["golem.provider.code"];
+    assert_eq!(code, "Shutdown", "{ended}");
+    let invoice = agreement.invoice();
+    assert_eq!(invoice["activityIds"], json!([activity]));
+    let owed = |bill: &Value, name: &str| amount(&bill[name]).parse::<Amount>().unwrap();
+    assert!(owed(&invoice, "amount") >= owed(&note, "totalAmountDue"));
+    assert!(agreement.accept("invoices", "invoiceId", "amount", &invoice));
+    // Of the two offers one is left.
+    let offers = scene.network.provider().get("/market-api/v1/offers").ok();
+    assert_eq!(offers.as_array().unwrap().len(), 1, "{offers}");
+    ours.stop();
+    assert_eq!(scene.sessions(), 0);
+    assert_eq!(scene.scratch_entries(), 0);
 }

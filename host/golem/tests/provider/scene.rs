@@ -61,10 +61,18 @@ impl Scene {
 
     /// Directories of activities that are there.
     pub(crate) fn scratch_entries(&self) -> usize {
-        let entries = std::fs::read_dir(self.scratch.path()).unwrap();
-        entries
-            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
-            .count()
+        self.entries("activity-")
+    }
+
+    /// Sessions that are open.
+    pub(crate) fn sessions(&self) -> usize {
+        self.entries("session-")
+    }
+
+    fn entries(&self, prefix: &str) -> usize {
+        let names = std::fs::read_dir(self.scratch.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(prefix)).count()
     }
 
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
@@ -137,6 +145,7 @@ pub(crate) fn children() -> Arc<Children> {
 /// Our provider. Dropping it stops it in order.
 pub(crate) struct Ours {
     stop: Option<oneshot::Sender<()>>,
+    kill: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), String>>>,
     events: Arc<Mutex<Vec<Event>>>,
 }
@@ -167,16 +176,21 @@ impl Ours {
         let told = Arc::clone(&events);
         let observer = Arc::new(move |event: &Event| lock(&told).push(event.clone()));
         let (stop, stopped) = oneshot::channel::<()>();
+        let (kill, killed) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
             runtime().block_on(async {
                 let stopped = async { drop(stopped.await) };
                 let provided =
                     provider::provide(daemon, bus, settings, programs, observer, stopped);
-                provided.await.map_err(|error| error.to_string())
+                tokio::select! {
+                    ended = provided => ended.map_err(|error| error.to_string()),
+                    Ok(()) = killed => Ok(()),
+                }
             })
         });
         let ours = Ours {
             stop: Some(stop),
+            kill: Some(kill),
             thread: Some(thread),
             events,
         };
@@ -199,6 +213,13 @@ impl Ours {
     pub(crate) fn stop(mut self) -> Vec<Event> {
         self.end();
         lock(&self.events).clone()
+    }
+
+    /// Stops it in the middle of everything.
+    pub(crate) fn kill(mut self) {
+        let kill = self.kill.take().unwrap();
+        kill.send(()).unwrap();
+        self.thread.take().unwrap().join().unwrap().unwrap();
     }
 
     fn end(&mut self) {
