@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::failure::{Failure, FailureKind};
 use crate::lease::{Lease, SignError, Stop, stopped};
 use crate::network::{NetworkError, Proposal, Provider, TerminateReason};
+use crate::price::Usage;
 use crate::purse::Allotment;
 use crate::step::Command;
 use crate::timing;
@@ -43,6 +44,7 @@ impl Worker {
                     provider,
                     stop: shared.stop(),
                     lease,
+                    used: None,
                 }
                 .live()
                 .await
@@ -65,6 +67,8 @@ struct Working<'a> {
     provider: Provider,
     stop: Stop,
     lease: Lease,
+    /// What was used at the end of the last task, until time passes without one.
+    used: Option<Usage>,
 }
 
 impl Working<'_> {
@@ -145,20 +149,26 @@ impl Working<'_> {
             match self.shared.take(self.id, &self.provider) {
                 Next::Task(assignment) => self.attempt(assignment).await?,
                 Next::NotForYou => return Ok(()),
-                Next::Nothing => tokio::select! {
-                    biased;
-                    _ = stopped(&mut self.stop) => return Ok(()),
-                    failure = self.lease.broken() => return Err(failure),
-                    _ = changes.changed() => {}
-                    () = tokio::time::sleep(timing::LINGER) => return Ok(()),
-                },
+                Next::Nothing => {
+                    self.used = None;
+                    tokio::select! {
+                        biased;
+                        _ = stopped(&mut self.stop) => return Ok(()),
+                        failure = self.lease.broken() => return Err(failure),
+                        _ = changes.changed() => {}
+                        () = tokio::time::sleep(timing::LINGER) => return Ok(()),
+                    }
+                }
             }
         }
     }
 
     async fn attempt(&mut self, Assignment { id, task }: Assignment) -> Result<(), Failure> {
         let batch: Vec<_> = task.steps.iter().cloned().map(Command::Step).collect();
-        let before = self.lease.usage().await;
+        let before = match self.used.take() {
+            Some(used) => Some(used),
+            None => self.lease.usage().await,
+        };
         let begun = Instant::now();
         let result = self
             .lease
@@ -171,6 +181,7 @@ impl Working<'_> {
         } else {
             self.lease.usage().await
         };
+        self.used = after;
         let end = TryEnd {
             task: id,
             worker: self.id,
