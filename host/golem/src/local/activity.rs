@@ -14,7 +14,7 @@ use crate::blocking::blocking;
 use crate::demand::WasiPackage;
 use crate::exe_unit::scratch::Directory;
 use crate::exe_unit::{self, Ending, ExeUnit, Limits};
-use crate::network::{Activity, NetworkError};
+use crate::network::{Activity, NetworkError, Pace};
 use crate::price::Usage;
 use crate::step::{BatchEvent, Command};
 
@@ -194,7 +194,12 @@ impl Activity for LocalActivity {
         &self.id
     }
 
-    async fn exec(&self, batch: Vec<Command>) -> Result<mpsc::Receiver<BatchEvent>, NetworkError> {
+    async fn exec(
+        &self,
+        batch: Vec<Command>,
+        // What happens here can be told at once.
+        _: Pace,
+    ) -> Result<mpsc::Receiver<BatchEvent>, NetworkError> {
         if self.node.is_gone() {
             return Err(self.lost());
         }

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use crate::demand::Demand;
 use crate::failure::{Failure, FailureKind};
 use crate::network::{
-    Activity, Agreement, AgreementEvent, Market, MarketEvent, Network, NetworkError, Proposal,
-    TerminateReason,
+    Activity, Agreement, AgreementEvent, Market, MarketEvent, Network, NetworkError, Pace,
+    Proposal, TerminateReason,
 };
 use crate::step::{BatchEvent, Command, Step, StepResult};
 use crate::transfer::{Bytes, Partial, Sink};
@@ -144,7 +144,15 @@ async fn activity(agreement: &dyn Agreement) -> Result<Box<dyn Activity>, String
 type Heard = (Vec<BatchEvent>, Result<(), Failure>);
 
 async fn exec(activity: &dyn Activity, batch: Vec<Command>) -> Result<Heard, String> {
-    let events = activity.exec(batch).await.map_err(words)?;
+    exec_at(activity, batch, Pace::Live).await
+}
+
+async fn exec_at(
+    activity: &dyn Activity,
+    batch: Vec<Command>,
+    pace: Pace,
+) -> Result<Heard, String> {
+    let events = activity.exec(batch, pace).await.map_err(words)?;
     hear(events).await
 }
 
@@ -256,14 +264,16 @@ async fn one_batch(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
     let mut first = activity
-        .exec(vec![Command::Step(subject.hang)])
+        .exec(vec![Command::Step(subject.hang)], Pace::Live)
         .await
         .map_err(words)?;
     let begun = soon("the beginning of a batch", first.recv()).await?;
     ensure(matches!(begun, Some(BatchEvent::Started(0))), || {
         format!("a batch began with {begun:?}")
     })?;
-    let second = activity.exec(vec![Command::Step(subject.print)]).await;
+    let second = activity
+        .exec(vec![Command::Step(subject.print)], Pace::Live)
+        .await;
     ensure(matches!(second, Err(NetworkError::State(_))), || {
         "a second batch was taken while one ran".to_owned()
     })?;
@@ -277,11 +287,16 @@ async fn one_batch(subject: Subject) -> Verdict {
 async fn story(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
-    let batch = vec![
-        Command::Step(subject.print.clone()),
-        Command::Step(subject.print),
-    ];
-    let (heard, end) = exec(&*activity, batch).await?;
+    for pace in [Pace::Live, Pace::Easy] {
+        told(&*activity, &subject, pace).await?;
+    }
+    finish(&*agreement).await.map(drop)
+}
+
+/// One batch, and that all of it is told in order and once.
+async fn told(activity: &dyn Activity, subject: &Subject, pace: Pace) -> Verdict {
+    let batch = vec![Command::Step(subject.print.clone()); 2];
+    let (heard, end) = exec_at(activity, batch, pace).await?;
     end.map_err(|failure| format!("a program that succeeds failed: {failure}"))?;
     let mut streamed = [String::new(), String::new()];
     let mut current = None;
@@ -314,8 +329,7 @@ async fn story(subject: Subject) -> Verdict {
     ensure(whole, || format!("the results were {results:?}"))?;
     ensure(streamed.iter().all(|text| text == "hello\n"), || {
         format!("what was streamed is not what was printed: {streamed:?}")
-    })?;
-    finish(&*agreement).await.map(drop)
+    })
 }
 
 async fn first_failure(subject: Subject) -> Verdict {
@@ -389,7 +403,7 @@ async fn destroyed(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
     let mut events = activity
-        .exec(vec![Command::Step(subject.hang)])
+        .exec(vec![Command::Step(subject.hang)], Pace::Live)
         .await
         .map_err(words)?;
     let _ = soon("the beginning of a batch", events.recv()).await?;
@@ -398,7 +412,9 @@ async fn destroyed(subject: Subject) -> Verdict {
     ensure(end.is_err(), || {
         "a program that does not end has ended well".to_owned()
     })?;
-    let after = activity.exec(vec![Command::Step(subject.print)]).await;
+    let after = activity
+        .exec(vec![Command::Step(subject.print)], Pace::Live)
+        .await;
     ensure(after.is_err(), || {
         "a batch was taken after `destroy`".to_owned()
     })?;
@@ -416,7 +432,9 @@ async fn terminated_twice(subject: Subject) -> Verdict {
     ensure(first == second, || {
         format!("the bill was {first:?}, then {second:?}")
     })?;
-    let after = activity.exec(vec![Command::Step(subject.print)]).await;
+    let after = activity
+        .exec(vec![Command::Step(subject.print)], Pace::Live)
+        .await;
     ensure(after.is_err(), || {
         "a batch was taken after `terminate`".to_owned()
     })?;
@@ -538,7 +556,7 @@ async fn dropped(subject: Subject) -> Verdict {
     agreement.set_ceiling(Amount::glm(1000));
     let activity = activity(&*agreement).await?;
     let mut events = activity
-        .exec(vec![Command::Step(subject.hang)])
+        .exec(vec![Command::Step(subject.hang)], Pace::Live)
         .await
         .map_err(words)?;
     let _ = soon("the beginning of a batch", events.recv()).await?;

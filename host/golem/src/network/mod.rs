@@ -329,6 +329,15 @@ pub trait Agreement: Send + Sync {
     async fn terminate(&self, reason: TerminateReason) -> Bill;
 }
 
+/// How soon a batch tells what happens in it. Its results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As it happens, for somebody who watches.
+    Live,
+    /// Within some seconds, where that costs less. Output may come with the results.
+    Easy,
+}
+
 /// A runtime on a provider.
 #[async_trait]
 pub trait Activity: Send + Sync {
@@ -336,7 +345,11 @@ pub trait Activity: Send + Sync {
     fn id(&self) -> &str;
 
     /// Starts a batch. The first batch of an activity begins with [`Command::Deploy`] and [`Command::Start`].
-    async fn exec(&self, batch: Vec<Command>) -> Result<mpsc::Receiver<BatchEvent>, NetworkError>;
+    async fn exec(
+        &self,
+        batch: Vec<Command>,
+        pace: Pace,
+    ) -> Result<mpsc::Receiver<BatchEvent>, NetworkError>;
 
     /// What was used since the activity began, as the provider says.
     async fn usage(&self) -> Result<Usage, NetworkError>;

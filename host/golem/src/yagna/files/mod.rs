@@ -262,10 +262,13 @@ impl Receiving {
     /// committed then.
     pub async fn finish(mut self) -> Result<u64, FilesError> {
         let upload = Arc::clone(&self.upload);
-        let committed = blocking(move || upload.commit()).await;
-        if let Some(service) = self.service.take() {
-            service.end().await;
-        }
+        let service = self.service.take();
+        let end = async {
+            if let Some(service) = service {
+                service.end().await;
+            }
+        };
+        let (committed, ()) = tokio::join!(blocking(move || upload.commit()), end);
         // Whose fault it is that it did not come.
         let lost = self.lost.borrow().clone();
         match (committed, lost) {

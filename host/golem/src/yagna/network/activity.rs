@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell, mpsc, watch};
 use super::batch::Batch;
 use super::offer::Counters;
 use super::session::Session;
-use crate::network::{Activity, NetworkError};
+use crate::network::{Activity, NetworkError, Pace};
 use crate::price::Usage;
 use crate::step::{BatchEvent, Command};
 use crate::yagna::journal::Change;
@@ -101,7 +101,11 @@ impl Activity for YagnaActivity {
         &self.0.id
     }
 
-    async fn exec(&self, batch: Vec<Command>) -> Result<mpsc::Receiver<BatchEvent>, NetworkError> {
+    async fn exec(
+        &self,
+        batch: Vec<Command>,
+        pace: Pace,
+    ) -> Result<mpsc::Receiver<BatchEvent>, NetworkError> {
         let life = &self.0;
         let Ok(turn) = Arc::clone(&life.turn).try_lock_owned() else {
             let reason = "a batch runs; take its events to the end before the next".to_owned();
@@ -119,7 +123,7 @@ impl Activity for YagnaActivity {
         let (life, stop) = (Arc::clone(life), life.stop.subscribe());
         tokio::spawn(async move {
             let listens = sender.clone();
-            let result = Batch::new(Arc::clone(&life), batch, sender, stop)
+            let result = Batch::new(Arc::clone(&life), batch, pace, sender, stop)
                 .run()
                 .await;
             if listens.is_closed() {

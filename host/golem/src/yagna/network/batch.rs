@@ -1,15 +1,17 @@
 //! One batch, from the files it needs to its end.
 //!
-//! Results are asked for over and over until they are whole, and news are listened to beside that. What fails for a
-//! moment is tried again, as long as the activity is not known to have ended; where in the list of results one is does
-//! not depend on what was asked before, so nothing is told twice.
+//! Results are asked for over and over until they are whole, and news are listened to beside that: from the beginning
+//! if somebody watches, and otherwise when a batch takes long. A stream of news is a connection of its own, which the
+//! daemon does not end with the batch, and each of its events comes from the provider by itself, so for a short batch it
+//! would cost more than all the rest. What fails for a moment is tried again, as long as the activity is not known to
+//! have ended; where in the list of results one is does not depend on what was asked before, so nothing is told twice.
 
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,7 +19,9 @@ use tokio::time::Instant;
 use super::activity::Life;
 use super::telling::{Heard, Telling};
 use crate::failure::{Failure, FailureKind};
+use crate::network::Attention;
 use crate::step::{BatchEvent, CAPTURE, Command, MOST_BYTES, Step, StepResult};
+use crate::timing::until;
 use crate::transfer::{Partial, Sink};
 use crate::yagna::activity::{
     ActivityState, Capture, CommandResult, Instruction, ProgressArgs, Verdict,
@@ -31,9 +35,13 @@ use crate::yagna::stream::News;
 const POLL: Duration = Duration::from_secs(5);
 /// Before a batch that was not taken is started again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Without a watcher there are news of a batch that takes longer than this.
+const LONG: Duration = Duration::from_secs(1);
 /// News that wait.
 const NEWS: usize = 64;
-/// A result that was announced is looked for again after this.
+/// Files of a batch that are made ready at a time.
+const AT_ONCE: usize = 8;
+/// A result that was announced is looked for after this.
 const SOON: Duration = Duration::from_millis(20);
 /// A package is large, and how much of it has come is news.
 const EACH_SECOND: ProgressArgs = ProgressArgs {
@@ -43,7 +51,10 @@ const EACH_SECOND: ProgressArgs = ProgressArgs {
 pub(super) struct Batch {
     life: Arc<Life>,
     commands: Vec<Command>,
+    attention: Attention,
     files: Vec<File>,
+    /// Files that are being served no more.
+    ends: JoinSet<()>,
     events: mpsc::Sender<BatchEvent>,
     stop: watch::Receiver<bool>,
 }
@@ -83,8 +94,24 @@ enum Occurrence {
     Stopped,
     News(Option<News>),
     Results(Result<Vec<CommandResult>, DaemonError>),
+    Looked(Result<Vec<CommandResult>, DaemonError>),
+    Long,
     Moved(Progress),
     Broken,
+}
+
+/// Where occurrences come from.
+struct Ears {
+    /// Waits for results at the daemon.
+    poll: Poll,
+    /// Looks for a result that was announced. The poll is not given up for it: that would cost its connection.
+    look: Option<Poll>,
+    news: Option<mpsc::Receiver<News>>,
+    /// Hears the news; ends when this is dropped.
+    follower: JoinSet<()>,
+    /// When news are to be listened to, if they are not yet.
+    follow_at: Option<Instant>,
+    moving: Moving,
 }
 
 /// How far the transfer of the current command is.
@@ -117,13 +144,16 @@ impl Batch {
     pub(super) fn new(
         life: Arc<Life>,
         commands: Vec<Command>,
+        attention: Attention,
         events: mpsc::Sender<BatchEvent>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
             life,
             commands,
+            attention,
             files: Vec::new(),
+            ends: JoinSet::new(),
             events,
             stop,
         }
@@ -137,36 +167,35 @@ impl Batch {
         };
         for file in self.files {
             if let File::Out(sending) = file {
-                sending.end().await;
+                self.ends.spawn(sending.end());
             }
         }
+        while self.ends.join_next().await.is_some() {}
         result
     }
 
     async fn carry_out(&mut self) -> Result<(), Failure> {
         let instructions = self.prepare().await?;
         let batch = self.start(&instructions).await?;
-        let mut news = self.follow(&batch);
+        let mut pace = Pace::default();
+        let mut ears = Ears {
+            poll: self.poll(&batch, POLL, pace.turn()),
+            look: None,
+            news: None,
+            follower: JoinSet::new(),
+            follow_at: Some(Instant::now() + LONG),
+            moving: Moving::default(),
+        };
+        if self.attention == Attention::Live {
+            self.follow(&batch, &mut ears);
+        }
         let (mut telling, begin) = Telling::begin(&self.commands);
         self.tell_all(begin).await?;
-        // Of waits for results, and of looks at what was announced.
-        let (mut pace, mut looks) = (Pace::default(), Pace::default());
-        let mut poll = self.poll(&batch, POLL, pace.turn());
-        let mut progress = Moving::default();
-        let mut is_looking = false;
         let mut broken: Option<(u32, Instant)> = None;
         let mut failing: Option<Instant> = None;
         loop {
-            match self
-                .wait(
-                    &telling,
-                    &mut news.1,
-                    &mut poll,
-                    &mut progress,
-                    broken.map(|(step, _)| step),
-                )
-                .await
-            {
+            let given_up = broken.map(|(step, _)| step);
+            match self.wait(&telling, &mut ears, given_up).await {
                 Occurrence::Stopped => return Err(self.stopped()),
                 // The provider is told, or its connection is gone; either way it has something to say in a while.
                 Occurrence::Broken => broken = Some((telling.current(), Instant::now())),
@@ -175,13 +204,23 @@ impl Batch {
                     self.tell(BatchEvent::Progress { step, done, total })
                         .await?;
                 }
-                Occurrence::News(None) => news.1 = None,
+                Occurrence::Long => self.follow(&batch, &mut ears),
+                Occurrence::News(None) => ears.news = None,
                 Occurrence::News(Some(heard)) => {
                     let Heard { events, is_over } = telling.hear(heard);
                     self.tell_all(events).await?;
-                    if is_over && !is_looking {
-                        is_looking = true;
-                        poll = self.poll(&batch, Duration::ZERO, looks.turn());
+                    // In a moment: it may be the end of the batch, for which the daemon is being asked already.
+                    if is_over && ears.look.is_none() {
+                        ears.look = Some(self.poll(&batch, Duration::ZERO, tokio::time::sleep(SOON)));
+                    }
+                }
+                // Failures are for the poll to tell, and what is not there yet it will bring.
+                Occurrence::Looked(results) => {
+                    ears.look = None;
+                    if let Ok(results) = results
+                        && let Some(end) = self.take(&mut telling, &results).await?
+                    {
+                        return end;
                     }
                 }
                 Occurrence::Results(Ok(results)) => {
@@ -197,24 +236,17 @@ impl Batch {
                         let reason = self.broken(step);
                         return Err(self.at(&telling, FailureKind::ProviderLost, reason));
                     }
-                    let moved = telling.current() != before;
-                    if moved {
+                    if telling.current() != before {
                         pace.go_on();
-                        looks.go_on();
                     }
-                    // What was announced is there in a moment; it is looked for once more, then waited for.
-                    poll = match std::mem::take(&mut is_looking) && !moved {
-                        true => self.poll(&batch, POLL, tokio::time::sleep(SOON)),
-                        false => self.poll(&batch, POLL, pace.turn()),
-                    };
+                    ears.poll = self.poll(&batch, POLL, pace.turn());
                 }
                 Occurrence::Results(Err(error)) => {
-                    is_looking = false;
                     let since = *failing.get_or_insert_with(Instant::now);
                     if let Some(reason) = self.is_lost(&error, since).await {
                         return Err(self.at(&telling, FailureKind::ProviderLost, reason));
                     }
-                    poll = self.poll(&batch, POLL, pace.turn());
+                    ears.poll = self.poll(&batch, POLL, pace.turn());
                 }
             }
         }
@@ -224,43 +256,55 @@ impl Batch {
     async fn wait(
         &mut self,
         telling: &Telling,
-        news: &mut Option<mpsc::Receiver<News>>,
-        poll: &mut Poll,
-        moving: &mut Moving,
+        ears: &mut Ears,
         broken: Option<u32>,
     ) -> Occurrence {
         let current = self.files.get(telling.current() as usize);
-        moving.follow(telling.current(), current);
+        ears.moving.follow(telling.current(), current);
         let whole = current.filter(|_| broken != Some(telling.current()));
         tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => Occurrence::Stopped,
             () = self.events.closed() => Occurrence::Stopped,
-            results = poll => Occurrence::Results(results),
-            heard = next(news) => Occurrence::News(heard),
-            progress = moving.next() => Occurrence::Moved(progress),
+            results = &mut ears.poll => Occurrence::Results(results),
+            heard = next(&mut ears.news) => Occurrence::News(heard),
+            results = looked(&mut ears.look) => Occurrence::Looked(results),
+            () = until(ears.follow_at) => Occurrence::Long,
+            progress = ears.moving.next() => Occurrence::Moved(progress),
             () = breaks(whole) => Occurrence::Broken,
         }
     }
 
     /// Opens what the commands need of files, and writes them as the daemon reads them.
     async fn prepare(&mut self) -> Result<Vec<Instruction>, Failure> {
-        let mut instructions = Vec::with_capacity(self.commands.len());
-        for index in 0..self.commands.len() {
-            let mut stop = self.stop.clone();
-            let prepared = tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return Err(self.stopped()),
-                prepared = prepare(&self.life, &self.commands[index]) => prepared,
-            };
-            let (instruction, file) = prepared.map_err(|reason| {
-                let index = u32::try_from(index).unwrap_or(u32::MAX);
-                Failure::at(index, FailureKind::TransferFailed, reason)
-            })?;
-            instructions.push(instruction);
-            self.files.push(file);
+        let mut stop = self.stop.clone();
+        let commands = self.commands.iter();
+        let preparing: Vec<_> = commands
+            .map(|command| prepare(&self.life, command))
+            .collect();
+        let prepared: Vec<_> = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Err(self.stopped()),
+            prepared = stream::iter(preparing).buffered(AT_ONCE).collect() => prepared,
+        };
+        let mut instructions = Vec::with_capacity(prepared.len());
+        let mut failure = None;
+        for (index, prepared) in (0..).zip(prepared) {
+            match prepared {
+                Ok((instruction, file)) => {
+                    instructions.push(instruction);
+                    self.files.push(file);
+                }
+                Err(reason) => {
+                    let failed = || Failure::at(index, FailureKind::TransferFailed, reason);
+                    failure.get_or_insert_with(failed);
+                }
+            }
         }
-        Ok(instructions)
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(instructions),
+        }
     }
 
     /// Starts the batch and answers its id. It is not started twice: only where it cannot have been taken is it tried
@@ -290,12 +334,13 @@ impl Batch {
         }
     }
 
-    /// News of the batch, until the answer is dropped.
-    fn follow(&self, batch: &str) -> (JoinSet<()>, Option<mpsc::Receiver<News>>) {
+    /// Listens to news of the batch from now on.
+    fn follow(&self, batch: &str, ears: &mut Ears) {
         let (sender, news) = mpsc::channel(NEWS);
-        let mut task = JoinSet::new();
+        ears.follow_at = None;
+        ears.news = Some(news);
         let (life, batch) = (Arc::clone(&self.life), batch.to_owned());
-        task.spawn(async move {
+        ears.follower.spawn(async move {
             // Without news there are results.
             let Ok(mut stream) = life.session.daemon.follow(&life.id, &batch).await else {
                 return;
@@ -306,7 +351,6 @@ impl Batch {
                 }
             }
         });
-        (task, Some(news))
     }
 
     fn poll(
@@ -357,7 +401,10 @@ impl Batch {
         let file = self.files.get_mut(index).map(std::mem::take);
         match file.unwrap_or_default() {
             File::None => {}
-            File::Out(sending) => sending.end().await,
+            // It is waited for with the end of the batch.
+            File::Out(sending) => {
+                self.ends.spawn(sending.end());
+            }
             File::In(receiving, memory) => {
                 receiving
                     .finish()
@@ -469,6 +516,13 @@ impl Batch {
 
     fn at(&self, telling: &Telling, kind: FailureKind, reason: String) -> Failure {
         Failure::at(telling.current(), kind, reason)
+    }
+}
+
+async fn looked(look: &mut Option<Poll>) -> Result<Vec<CommandResult>, DaemonError> {
+    match look {
+        Some(look) => look.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -648,7 +702,8 @@ mod tests {
         );
         let (sender, _events) = mpsc::channel(64);
         let (_stop, stopping) = watch::channel(false);
-        let batch = Batch::new(Arc::new(life), vec![Command::Start], sender, stopping);
+        let batch = vec![Command::Start];
+        let batch = Batch::new(Arc::new(life), batch, Attention::Easy, sender, stopping);
         let begun = Instant::now();
         assert_eq!(hurry(batch.run()).await, Ok(()));
         assert!(begun.elapsed() >= PAUSE * POLLS, "{:?}", begun.elapsed());
