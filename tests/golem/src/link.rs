@@ -48,7 +48,7 @@ impl Link {
         let address = url.strip_prefix("tcp://").unwrap_or(url);
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut reader = BufReader::new(wire::Prompt(stream.try_clone()?));
         let inner = Arc::new(Inner {
             stream,
             is_open: AtomicBool::new(true),

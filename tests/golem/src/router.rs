@@ -133,7 +133,7 @@ impl Shared {
 
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut reader = BufReader::new(wire::Prompt(stream.try_clone()?));
         let mut writer = stream.try_clone()?;
         let (packets, received) = mpsc::channel();
         let id = self.tables().admit(Connection { packets, stream });

@@ -1,8 +1,22 @@
 //! Packets of the service bus on a blocking connection.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 
 use sovr_golem::bus::{self, Packet, PacketError};
+
+/// A connection of which everything that was read is acknowledged at once. Daemons hold an answer back until what they
+/// sent before is acknowledged, and by itself the kernel puts that off by 40 ms where there is nothing to send along.
+pub(crate) struct Prompt(pub(crate) TcpStream);
+
+impl Read for Prompt {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        // The kernel forgets it each time.
+        rustix::net::sockopt::set_tcp_quickack(&self.0, true)?;
+        Ok(read)
+    }
+}
 
 /// Reads the next packet; none at the end.
 pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Packet>> {
