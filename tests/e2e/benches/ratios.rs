@@ -8,7 +8,8 @@
 //! cargo build --release --manifest-path plugins/Cargo.toml --package renderer --bin renderer
 //! apt-get install zip unzip curl golang
 //! cargo xtask fairos
-//! cargo bench --package sovr-e2e               # all; or: -- start, -- render, -- deadline, -- storage, -- fairos
+//! cargo bench --package sovr-e2e               # all; or: -- start, -- render, -- deadline, -- storage, -- fairos,
+//!                                              # and those of the bench beside this one: -- golem, -- embedded
 //! ```
 //!
 //! Peers are installed for the bench only and nothing else uses them. Whatever is missing is said, and left out.
@@ -16,10 +17,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sovr_e2e::measure::{self, at_most, line, medians, milliseconds, peer, quantile, ratio, time};
 use sovr_e2e::users::PASSWORD;
 use sovr_e2e::{Home, Pod, Storage, User, exit, paths, wasm};
 use sovr_test_fairos::{Server, program};
@@ -32,79 +34,13 @@ const LONG_ROUNDS: usize = 3;
 const DEADLINES: usize = 50;
 
 fn main() {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with("--"))
-        .collect();
-    for (name, bench) in [
-        ("start", start as fn()),
-        ("render", render),
-        ("deadline", deadline),
-        ("storage", storage),
-        ("fairos", fairos),
-    ] {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
-            println!("\n{name}");
-            bench();
-        }
-    }
-}
-
-/// How long a program takes from its start to its end.
-fn time(command: &mut Command) -> Duration {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let begun = Instant::now();
-    let output = command.spawn().and_then(|child| child.wait_with_output());
-    let took = begun.elapsed();
-    let output = output.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?} failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    took
-}
-
-/// Medians of so many rounds, in each of which every candidate runs once. One round before does not count.
-fn medians(rounds: usize, candidates: &mut [Command]) -> Vec<Duration> {
-    let mut times = vec![Vec::new(); candidates.len()];
-    for round in 0..=rounds {
-        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
-            let took = time(candidate);
-            if round > 0 {
-                times.push(took);
-            }
-        }
-    }
-    times.iter_mut().map(|times| quantile(times, 0.5)).collect()
-}
-
-fn quantile(times: &mut [Duration], part: f64) -> Duration {
-    times.sort();
-    times[((times.len() - 1) as f64 * part).round() as usize]
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-fn line(what: &str, value: f64, aim: Option<(&str, bool)>) {
-    match aim {
-        Some((aim, met)) => {
-            println!(
-                "  {what:64} {value:9.2}   aim {aim}: {}",
-                if met { "met" } else { "MISSED" }
-            );
-        }
-        None => println!("  {what:64} {value:9.2}"),
-    }
-}
-
-fn at_most(what: &str, value: f64, aim: f64) {
-    line(what, value, Some((&format!("at most {aim}"), value <= aim)));
+    measure::groups(&[
+        ("start", &start),
+        ("render", &render),
+        ("deadline", &deadline),
+        ("storage", &storage),
+        ("fairos", &fairos),
+    ]);
 }
 
 /// A warm start: code compiled, consent given.
@@ -170,30 +106,6 @@ fn python_itself() -> String {
         .output();
     let output = output.unwrap_or_else(|error| panic!("cannot run python3: {error}"));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-/// `wasmtime` with a precompiled guest, if it is installed.
-fn peer(guest: &Path, precompiled: &Path) -> Option<Command> {
-    let wasmtime = paths::project().join("target/bench-tools/bin/wasmtime");
-    if !wasmtime.exists() {
-        println!(
-            "  {} is not there: see the head of this bench for how to install it",
-            wasmtime.display()
-        );
-        return None;
-    }
-    time(
-        Command::new(&wasmtime)
-            .arg("compile")
-            .arg(guest)
-            .arg("-o")
-            .arg(precompiled),
-    );
-    let mut command = Command::new(wasmtime);
-    command
-        .args(["run", "--allow-precompiled"])
-        .arg(precompiled);
-    Some(command)
 }
 
 /// Six frames on one and on two workers, and natively one after the other.
@@ -419,13 +331,8 @@ fn fairos() {
             }
         }
     }
-    let ratio = |ours: usize, theirs: usize| {
-        let pairs = times[ours].iter().zip(&times[theirs]);
-        let mut ratios: Vec<f64> = pairs.map(|(a, b)| a.div_duration_f64(*b)).collect();
-        ratios.sort_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
-    };
-    let (persist, fork) = (ratio(0, 1), ratio(2, 3));
+    let persist = ratio(&times[0], &times[1]);
+    let fork = ratio(&times[2], &times[3]);
     let words = [
         "persist, s",
         "curl, sending, s",

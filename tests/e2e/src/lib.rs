@@ -15,9 +15,11 @@
 //! | [`watch`] | processes as the kernel shows them: which there are, their memory, the moment they end |
 //! | [`render`] | what the pod `render` is to have made |
 //! | [`wasm`] | guests that no compiler would make |
+//! | [`measure`] | the clocks and the lines of benches |
 
 pub mod each;
 pub mod home;
+pub mod measure;
 pub mod paths;
 pub mod pod;
 pub mod render;
