@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::event::{Event, Observer};
 use crate::failure::{Failure, FailureKind};
 use crate::network::{
-    Activity, Agreement, AgreementEvent, Bill, NetworkError, Pace, Proposal, Provider,
+    Activity, Agreement, AgreementEvent, Attention, Bill, NetworkError, Proposal, Provider,
     TerminateReason,
 };
 use crate::price::{LinearPrice, Usage};
@@ -165,9 +165,9 @@ impl Lease {
         listener: Option<&mpsc::Sender<BatchEvent>>,
     ) -> Result<Vec<StepResult>, Failure> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let pace = match listener {
-            Some(_) => Pace::Live,
-            None => Pace::Easy,
+        let attention = match listener {
+            Some(_) => Attention::Live,
+            None => Attention::Easy,
         };
         let mut story = Story::new(batch);
         let late = |story: &Story| {
@@ -182,7 +182,7 @@ impl Lease {
             failure = stopped(stop) => return Err(failure),
             failure = self.broken() => return Err(failure),
             () = until(deadline) => return Err(late(&story)),
-            events = self.activity.exec(batch.to_vec(), pace) => events.map_err(|error| lost(&error))?,
+            events = self.activity.exec(batch.to_vec(), attention) => events.map_err(|error| lost(&error))?,
         };
         loop {
             // The provider decides how many events there are: it must not keep a deadline from being seen.

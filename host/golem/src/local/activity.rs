@@ -14,7 +14,7 @@ use crate::blocking::blocking;
 use crate::demand::WasiPackage;
 use crate::exe_unit::scratch::Directory;
 use crate::exe_unit::{self, Ending, ExeUnit, Limits};
-use crate::network::{Activity, NetworkError, Pace};
+use crate::network::{Activity, Attention, NetworkError};
 use crate::price::Usage;
 use crate::step::{BatchEvent, Command};
 
@@ -198,7 +198,7 @@ impl Activity for LocalActivity {
         &self,
         batch: Vec<Command>,
         // What happens here can be told at once.
-        _: Pace,
+        _: Attention,
     ) -> Result<mpsc::Receiver<BatchEvent>, NetworkError> {
         if self.node.is_gone() {
             return Err(self.lost());

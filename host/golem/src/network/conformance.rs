@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::demand::Demand;
 use crate::failure::{Failure, FailureKind};
 use crate::network::{
-    Activity, Agreement, AgreementEvent, Market, MarketEvent, Network, NetworkError, Pace,
+    Activity, Agreement, AgreementEvent, Attention, Market, MarketEvent, Network, NetworkError,
     Proposal, TerminateReason,
 };
 use crate::step::{BatchEvent, Command, Step, StepResult};
@@ -144,15 +144,15 @@ async fn activity(agreement: &dyn Agreement) -> Result<Box<dyn Activity>, String
 type Heard = (Vec<BatchEvent>, Result<(), Failure>);
 
 async fn exec(activity: &dyn Activity, batch: Vec<Command>) -> Result<Heard, String> {
-    exec_at(activity, batch, Pace::Live).await
+    exec_at(activity, batch, Attention::Live).await
 }
 
 async fn exec_at(
     activity: &dyn Activity,
     batch: Vec<Command>,
-    pace: Pace,
+    attention: Attention,
 ) -> Result<Heard, String> {
-    let events = activity.exec(batch, pace).await.map_err(words)?;
+    let events = activity.exec(batch, attention).await.map_err(words)?;
     hear(events).await
 }
 
@@ -264,7 +264,7 @@ async fn one_batch(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
     let mut first = activity
-        .exec(vec![Command::Step(subject.hang)], Pace::Live)
+        .exec(vec![Command::Step(subject.hang)], Attention::Live)
         .await
         .map_err(words)?;
     let begun = soon("the beginning of a batch", first.recv()).await?;
@@ -272,7 +272,7 @@ async fn one_batch(subject: Subject) -> Verdict {
         format!("a batch began with {begun:?}")
     })?;
     let second = activity
-        .exec(vec![Command::Step(subject.print)], Pace::Live)
+        .exec(vec![Command::Step(subject.print)], Attention::Live)
         .await;
     ensure(matches!(second, Err(NetworkError::State(_))), || {
         "a second batch was taken while one ran".to_owned()
@@ -287,16 +287,16 @@ async fn one_batch(subject: Subject) -> Verdict {
 async fn story(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
-    for pace in [Pace::Live, Pace::Easy] {
-        told(&*activity, &subject, pace).await?;
+    for attention in [Attention::Live, Attention::Easy] {
+        told(&*activity, &subject, attention).await?;
     }
     finish(&*agreement).await.map(drop)
 }
 
 /// One batch, and that all of it is told in order and once.
-async fn told(activity: &dyn Activity, subject: &Subject, pace: Pace) -> Verdict {
+async fn told(activity: &dyn Activity, subject: &Subject, attention: Attention) -> Verdict {
     let batch = vec![Command::Step(subject.print.clone()); 2];
-    let (heard, end) = exec_at(activity, batch, pace).await?;
+    let (heard, end) = exec_at(activity, batch, attention).await?;
     end.map_err(|failure| format!("a program that succeeds failed: {failure}"))?;
     let mut streamed = [String::new(), String::new()];
     let mut current = None;
@@ -403,7 +403,7 @@ async fn destroyed(subject: Subject) -> Verdict {
     let agreement = agree(&subject).await?;
     let activity = activity(&*agreement).await?;
     let mut events = activity
-        .exec(vec![Command::Step(subject.hang)], Pace::Live)
+        .exec(vec![Command::Step(subject.hang)], Attention::Live)
         .await
         .map_err(words)?;
     let _ = soon("the beginning of a batch", events.recv()).await?;
@@ -413,7 +413,7 @@ async fn destroyed(subject: Subject) -> Verdict {
         "a program that does not end has ended well".to_owned()
     })?;
     let after = activity
-        .exec(vec![Command::Step(subject.print)], Pace::Live)
+        .exec(vec![Command::Step(subject.print)], Attention::Live)
         .await;
     ensure(after.is_err(), || {
         "a batch was taken after `destroy`".to_owned()
@@ -433,7 +433,7 @@ async fn terminated_twice(subject: Subject) -> Verdict {
         format!("the bill was {first:?}, then {second:?}")
     })?;
     let after = activity
-        .exec(vec![Command::Step(subject.print)], Pace::Live)
+        .exec(vec![Command::Step(subject.print)], Attention::Live)
         .await;
     ensure(after.is_err(), || {
         "a batch was taken after `terminate`".to_owned()
@@ -556,7 +556,7 @@ async fn dropped(subject: Subject) -> Verdict {
     agreement.set_ceiling(Amount::glm(1000));
     let activity = activity(&*agreement).await?;
     let mut events = activity
-        .exec(vec![Command::Step(subject.hang)], Pace::Live)
+        .exec(vec![Command::Step(subject.hang)], Attention::Live)
         .await
         .map_err(words)?;
     let _ = soon("the beginning of a batch", events.recv()).await?;

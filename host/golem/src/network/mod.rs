@@ -331,7 +331,7 @@ pub trait Agreement: Send + Sync {
 
 /// How soon a batch tells what happens in it. Its results are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum Attention {
     /// As it happens, for somebody who watches.
     Live,
     /// Within some seconds, where that costs less. Output may come with the results.
@@ -348,7 +348,7 @@ pub trait Activity: Send + Sync {
     async fn exec(
         &self,
         batch: Vec<Command>,
-        pace: Pace,
+        attention: Attention,
     ) -> Result<mpsc::Receiver<BatchEvent>, NetworkError>;
 
     /// What was used since the activity began, as the provider says.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sovr_capability::Amount;
 use sovr_golem::FailureKind;
-use sovr_golem::network::{AgreementEvent, Pace, TerminateReason};
+use sovr_golem::network::{AgreementEvent, Attention, TerminateReason};
 use sovr_golem::step::Command;
 use sovr_golem::yagna::cleanup::Settled;
 use sovr_golem::yagna::{Daemon, cleanup};
@@ -126,7 +126,7 @@ fn bad_day() {
         gate.lose("POST", "/exec", 1, 500, "{}");
         let batch = work
             .activity
-            .exec(vec![step("echo", &["one"])], Pace::Live)
+            .exec(vec![step("echo", &["one"])], Attention::Live)
             .await;
         let failure = hear(batch.unwrap()).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::ProviderLost, "{failure}");

@@ -215,11 +215,14 @@ fn forms() {
         let mut demand = demand();
         demand.package.forms = vec![
             Form::Vm(VmImage {
-                image: Image::Tag("sovr/unknown".to_owned()),
+                name: ImageName::Tag("sovr/unknown".to_owned()),
+                capabilities: Vec::new(),
+                url: None,
             }),
             Form::Wasi(WasiPackage {
                 archive: Arc::new(Bytes::new(*b"abc")),
                 digest: None,
+                url: None,
             }),
         ];
         let mut market = network.publish(&demand).await.unwrap();

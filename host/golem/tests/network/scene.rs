@@ -8,7 +8,7 @@ use sovr_capability::Amount;
 use sovr_capability::capabilities::ImageName;
 use sovr_golem::demand::VmImage;
 use sovr_golem::network::conformance::Subject;
-use sovr_golem::network::{Activity, Agreement, Market, MarketEvent, Pace, Proposal};
+use sovr_golem::network::{Activity, Agreement, Attention, Market, MarketEvent, Proposal};
 use sovr_golem::step::Command;
 use sovr_golem::yagna::network::{NetworkSettings, Waits};
 use sovr_golem::yagna::{AppKey, Settings, YagnaNetwork};
@@ -201,7 +201,7 @@ impl Work {
 
     /// Runs a batch until it has begun.
     pub(crate) async fn begin(&self, batch: Vec<Command>) -> mpsc::Receiver<BatchEvent> {
-        let mut events = self.activity.exec(batch, Pace::Live).await.unwrap();
+        let mut events = self.activity.exec(batch, Attention::Live).await.unwrap();
         let begun = soon("a batch", events.recv()).await;
         assert!(matches!(begun, Some(BatchEvent::Started(0))), "{begun:?}");
         events

@@ -256,6 +256,7 @@ async fn insistently<T, F: Future<Output = Result<T, DaemonError>>>(
 mod tests {
     use std::collections::HashMap;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use serde_json::{Value, json};
     use tokio::sync::mpsc::UnboundedReceiver;
@@ -298,11 +299,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_bill_that_cannot_be_answered_keeps_no_other_agreement_waiting() {
-        let daemon = daemon(|method, path, query| {
+        // The invoice comes when the note has been tried.
+        let tried = AtomicBool::new(false);
+        let daemon = daemon(move |method, path, query| {
             Some(match (method, path) {
                 ("GET", "debitNoteEvents") => (200, events(query, "DebitNote", &["a-1", "b-1"])),
-                ("GET", "invoiceEvents") => (200, events(query, "Invoice", &["a-2"])),
-                ("POST", "debitNotes/a-1/accept") => (500, json!({})),
+                ("GET", "invoiceEvents") if tried.load(Ordering::SeqCst) => {
+                    (200, events(query, "Invoice", &["a-2"]))
+                }
+                ("GET", "invoiceEvents") => (200, json!([])),
+                ("POST", "debitNotes/a-1/accept") => {
+                    tried.store(true, Ordering::SeqCst);
+                    (500, json!({}))
+                }
                 ("POST", _) => (200, json!(null)),
                 ("GET", path) => (200, bill(path.rsplit_once('/')?.1)),
                 _ => return None,

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell, mpsc, watch};
 use super::batch::Batch;
 use super::offer::Counters;
 use super::session::Session;
-use crate::network::{Activity, NetworkError, Pace};
+use crate::network::{Activity, Attention, NetworkError};
 use crate::price::Usage;
 use crate::step::{BatchEvent, Command};
 use crate::yagna::journal::Change;
@@ -104,7 +104,7 @@ impl Activity for YagnaActivity {
     async fn exec(
         &self,
         batch: Vec<Command>,
-        pace: Pace,
+        attention: Attention,
     ) -> Result<mpsc::Receiver<BatchEvent>, NetworkError> {
         let life = &self.0;
         let Ok(turn) = Arc::clone(&life.turn).try_lock_owned() else {
@@ -123,7 +123,7 @@ impl Activity for YagnaActivity {
         let (life, stop) = (Arc::clone(life), life.stop.subscribe());
         tokio::spawn(async move {
             let listens = sender.clone();
-            let result = Batch::new(Arc::clone(&life), batch, pace, sender, stop)
+            let result = Batch::new(Arc::clone(&life), batch, attention, sender, stop)
                 .run()
                 .await;
             if listens.is_closed() {

@@ -211,7 +211,8 @@ impl Batch {
                     self.tell_all(events).await?;
                     // In a moment: it may be the end of the batch, for which the daemon is being asked already.
                     if is_over && ears.look.is_none() {
-                        ears.look = Some(self.poll(&batch, Duration::ZERO, tokio::time::sleep(SOON)));
+                        ears.look =
+                            Some(self.poll(&batch, Duration::ZERO, tokio::time::sleep(SOON)));
                     }
                 }
                 // Failures are for the poll to tell, and what is not there yet it will bring.

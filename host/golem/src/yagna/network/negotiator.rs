@@ -479,12 +479,12 @@ async fn listen(session: Arc<Session>, subscription: String, events: mpsc::Sende
                     }
                 }
             }
+            // Strangers have a part in what is said: what makes no sense this time may make some the next.
+            Err(error) if error.kind == ErrorKind::Nonsense => failing = None,
             Err(error) => {
                 let since = *failing.get_or_insert_with(Instant::now);
                 let is_lost = since.elapsed() >= session.settings.waits.lost;
-                // What is no list of events this time may be one the next.
-                let may_pass = error.kind.may_pass() || error.kind == ErrorKind::Nonsense;
-                if !may_pass || is_lost {
+                if !error.kind.may_pass() || is_lost {
                     pass_on(Err(error)).await;
                     return;
                 }
