@@ -573,7 +573,9 @@ fn an_activity_that_dies_costs_no_more() {
     assert_eq!(bills.len(), 2, "{bills:?}");
     let sum = Amount::checked_sum(bills.into_iter().map(|(_, cost)| cost)).unwrap();
     assert_eq!(amount(&invoice["amount"]), sum.to_string());
-    assert_eq!(invoice["activityIds"], json!([first, second]));
+    let billed = invoice["activityIds"].as_array().unwrap();
+    assert_eq!(billed.len(), 2, "{invoice}");
+    assert!([first, second].iter().all(|id| billed.contains(&json!(id))));
 }
 
 fn the_last_bill_outlasts_a_daemon_that_is_away() {
