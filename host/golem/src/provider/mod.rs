@@ -52,8 +52,10 @@ use crate::exe_unit::runtime::Runtime;
 use crate::exe_unit::scratch;
 use crate::network::NodeId;
 use crate::price::LinearPrice;
+use crate::yagna::feed::{Dated, Feed};
 use crate::yagna::market::{AgreementEventKind, Proposal};
 use crate::yagna::offer::{OfferEvent, ProposedAgreement};
+use crate::yagna::pace::Pace;
 use crate::yagna::provision::ActivityEventKind;
 use crate::yagna::{Daemon, DaemonError, ErrorKind};
 
@@ -207,7 +209,6 @@ struct Shared {
     observer: Arc<dyn Observer>,
     /// Tells our agreements from others' on the same node.
     session: Session,
-    started: Timestamp,
     /// The last bill of an agreement could not be sent.
     unbilled: AtomicBool,
     book: Mutex<Book>,
@@ -252,7 +253,6 @@ pub async fn provide(
         runtime,
         observer,
         session,
-        started: Timestamp::now(),
         unbilled: AtomicBool::new(false),
         book: Mutex::default(),
         tasks: Mutex::default(),
@@ -315,7 +315,9 @@ impl Shared {
     /// Answers demands and takes agreements, as long as anybody waits for it.
     async fn negotiate(self: &Arc<Self>, offer: &watch::Sender<String>) {
         let mut fine = true;
+        let mut pace = Pace::default();
         loop {
+            pace.turn().await;
             let id = offer.borrow().clone();
             let events = match self.daemon.offer_events(&id, DEMANDS, POLL).await {
                 Ok(events) => events,
@@ -333,6 +335,9 @@ impl Shared {
                 }
             };
             fine = true;
+            if !events.is_empty() {
+                pace.go_on();
+            }
             stream::iter(events)
                 .for_each_concurrent(ANSWERS, |event| self.answer(&id, event))
                 .await;
@@ -441,112 +446,77 @@ impl Shared {
     }
 
     async fn run_activities(&self) {
-        let mut fine = true;
-        let mut after = self.started;
-        loop {
-            match self
-                .daemon
-                .activity_events(&self.session.id, after, POLL)
-                .await
-            {
-                Ok(events) => {
-                    fine = true;
-                    for event in events {
-                        after = event.event_date;
-                        let book = self.book();
-                        let Some(handle) = book.agreements.get(&event.agreement_id) else {
-                            continue;
-                        };
-                        let activity = event.activity_id;
-                        match event.kind {
-                            ActivityEventKind::CreateActivity {} => handle.inbox.create(activity),
-                            ActivityEventKind::DestroyActivity {} => handle.inbox.destroy(activity),
-                        }
-                    }
-                }
-                Err(error) => self.pause(&mut fine, &error).await,
+        let ask = |after, wait| self.daemon.activity_events(&self.session.id, after, wait);
+        self.hear(ask, |event| {
+            let book = self.book();
+            let Some(handle) = book.agreements.get(&event.agreement_id) else {
+                return;
+            };
+            let activity = event.activity_id;
+            match event.kind {
+                ActivityEventKind::CreateActivity {} => handle.inbox.create(activity),
+                ActivityEventKind::DestroyActivity {} => handle.inbox.destroy(activity),
             }
-        }
+        })
+        .await;
     }
 
     async fn watch_agreements(&self) {
-        let mut fine = true;
-        let mut after = self.started;
-        loop {
-            let events = self
-                .daemon
-                .agreement_events(&self.session.id, after, POLL)
-                .await;
-            match events {
-                Ok(events) => {
-                    fine = true;
-                    for event in events {
-                        after = event.event_date;
-                        let ended = matches!(
-                            event.kind,
-                            AgreementEventKind::Terminated | AgreementEventKind::Cancelled
-                        );
-                        if let Some(handle) = self.book().agreements.get(&event.agreement_id)
-                            && ended
-                        {
-                            let reason = event.reason.unwrap_or_default();
-                            handle.end.send_replace(Some(End::Theirs {
-                                code: reason.requestor_code.unwrap_or_default(),
-                                reason: reason.message,
-                            }));
-                        }
-                    }
-                }
-                Err(error) => self.pause(&mut fine, &error).await,
+        let ask = |after, wait| self.daemon.agreement_events(&self.session.id, after, wait);
+        self.hear(ask, |event| {
+            let ended = matches!(
+                event.kind,
+                AgreementEventKind::Terminated | AgreementEventKind::Cancelled
+            );
+            if let Some(handle) = self.book().agreements.get(&event.agreement_id)
+                && ended
+            {
+                let reason = event.reason.unwrap_or_default();
+                handle.end.send_replace(Some(End::Theirs {
+                    code: reason.requestor_code.unwrap_or_default(),
+                    reason: reason.message,
+                }));
             }
-        }
+        })
+        .await;
     }
 
     async fn watch_debit_notes(&self) {
-        let mut fine = true;
-        let mut after = self.started;
-        loop {
-            let events = self
-                .daemon
-                .debit_note_events(&self.session.id, after, POLL)
-                .await;
-            match events {
-                Ok(events) => {
-                    fine = true;
-                    for event in events {
-                        after = event.event_date;
-                        if event.event_type != "DebitNoteAcceptedEvent" {
-                            continue;
-                        }
-                        // Which agreement it belongs to, each knows for itself.
-                        let book = self.book();
-                        for handle in book.agreements.values() {
-                            handle.inbox.accepted(&event.id);
-                        }
-                    }
+        let ask = |after, wait| self.daemon.debit_note_events(&self.session.id, after, wait);
+        self.hear(ask, |event| {
+            if event.event_type == "DebitNoteAcceptedEvent" {
+                // Which agreement it belongs to, each knows for itself.
+                for handle in self.book().agreements.values() {
+                    handle.inbox.accepted(&event.id);
                 }
-                Err(error) => self.pause(&mut fine, &error).await,
             }
-        }
+        })
+        .await;
     }
 
     async fn watch_invoices(&self) {
+        let ask = |after, wait| self.daemon.invoice_events(&self.session.id, after, wait);
+        self.hear(ask, |event| {
+            if event.event_type == "InvoiceAcceptedEvent" {
+                self.tell(&Event::InvoiceAccepted { invoice: event.id });
+            }
+        })
+        .await;
+    }
+
+    /// Takes each event of one kind, as long as anybody waits for it.
+    async fn hear<E: Dated, F: Future<Output = Result<Vec<E>, DaemonError>>>(
+        &self,
+        ask: impl Fn(Timestamp, Duration) -> F,
+        mut take: impl FnMut(E),
+    ) {
         let mut fine = true;
-        let mut after = self.started;
+        let mut feed = Feed::new();
         loop {
-            match self
-                .daemon
-                .invoice_events(&self.session.id, after, POLL)
-                .await
-            {
+            match feed.next(&ask).await {
                 Ok(events) => {
                     fine = true;
-                    for event in events {
-                        after = event.event_date;
-                        if event.event_type == "InvoiceAcceptedEvent" {
-                            self.tell(&Event::InvoiceAccepted { invoice: event.id });
-                        }
-                    }
+                    events.into_iter().for_each(&mut take);
                 }
                 Err(error) => self.pause(&mut fine, &error).await,
             }
@@ -666,7 +636,6 @@ mod tests {
             runtime: Stage::new(),
             observer: Arc::new(|_: &Event| {}),
             session: Session::begin(scratch, &NodeId::from_bytes([1; 20])).unwrap(),
-            started: Timestamp::now(),
             unbilled: AtomicBool::new(false),
             book: Mutex::default(),
             tasks: Mutex::default(),

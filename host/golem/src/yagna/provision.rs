@@ -10,6 +10,7 @@ use sovr_capability::Amount;
 use super::activity::ActivityState;
 use super::connection::{Daemon, Part};
 use super::error::{DaemonError, ErrorKind};
+use super::feed::Dated;
 use super::payment::{DebitNote, Invoice};
 
 /// What a requestor wants of an activity.
@@ -25,6 +26,16 @@ pub struct ActivityEvent {
     /// What.
     #[serde(rename = "eventType")]
     pub kind: ActivityEventKind,
+}
+
+impl Dated for ActivityEvent {
+    fn moment(&self) -> Timestamp {
+        self.event_date
+    }
+
+    fn key(&self) -> String {
+        format!("{:?} {}", self.kind, self.activity_id)
+    }
 }
 
 /// What a requestor wants of an activity. More is written beside each, which nobody here needs.
