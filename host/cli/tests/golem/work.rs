@@ -149,9 +149,12 @@ pub(crate) fn a_provider_may_crash_or_stop_and_come_again() {
         .map(|event| event.json)
         .collect();
     assert_eq!(failed.len(), 2, "{ended}");
-    for (task, why) in ["interrupted (Interrupted)", "the provider stops (Shutdown)"]
-        .iter()
-        .enumerate()
+    for (task, why) in [
+        "interrupted and has started again",
+        "the provider stops (Shutdown)",
+    ]
+    .iter()
+    .enumerate()
     {
         let told = failed.iter().find(|event| event["task"] == task);
         let told = told.unwrap_or_else(|| panic!("task {task} has not failed\n{ended}"));
@@ -163,7 +166,7 @@ pub(crate) fn a_provider_may_crash_or_stop_and_come_again() {
     }
     let rendered = pod.files("output").into_iter().map(|(name, _)| name);
     assert_eq!(rendered.collect::<Vec<_>>(), ["output_20.png"], "{ended}");
-    // What was done when Ctrl-C came is billed and paid; what a crash has ended is not.
+    // What was done when Ctrl-C came is billed and paid; of what a crash has ended there was no bill yet.
     let paid = expect_settled(&user, &network, &ended);
     again.wait_for("invoice-accepted");
     let asked = [stopped.asked(), again.stop().asked()];

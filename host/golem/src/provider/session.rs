@@ -135,7 +135,7 @@ impl Shared {
 
     async fn settle_agreement(&self, agreement: &AgreementEntry) -> Result<(), DaemonError> {
         let (daemon, id, since) = (&self.daemon, &agreement.id, agreement.timestamp);
-        let words = "the provider was ended and has started again";
+        let words = "the provider's program was interrupted and has started again";
         daemon.break_agreement(id, "Shutdown", words).await?;
         self.tell(&Event::LeftEnded {
             agreement: id.clone(),
