@@ -787,16 +787,20 @@ mod tests {
         }
 
         async fn hear(&mut self) -> Packet {
-            let mut head = [0; packet::LENGTH];
-            self.0.read_exact(&mut head).await.unwrap();
-            let mut bytes = vec![0; packet::length(head).unwrap()];
-            self.0.read_exact(&mut bytes).await.unwrap();
-            Packet::from_bytes(&bytes).unwrap()
+            hear(&mut self.0).await
         }
 
         async fn say(&mut self, packet: &Packet) {
             self.0.write_all(&packet.to_bytes().unwrap()).await.unwrap();
         }
+    }
+
+    async fn hear(stream: &mut (impl AsyncRead + Unpin)) -> Packet {
+        let mut head = [0; packet::LENGTH];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut bytes = vec![0; packet::length(head).unwrap()];
+        stream.read_exact(&mut bytes).await.unwrap();
+        Packet::from_bytes(&bytes).unwrap()
     }
 
     fn request(id: &str) -> Packet {
@@ -805,6 +809,19 @@ mod tests {
             request_id: id.to_owned(),
             ..CallRequest::default()
         })
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_the_file_system_is_spoken_to_like_any() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bus.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+        let _bus = Bus::connect(&address, "test", Arc::new(Hang))
+            .await
+            .unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(matches!(hear(&mut stream).await, Packet::Hello { .. }));
     }
 
     #[test]
