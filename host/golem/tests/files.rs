@@ -7,14 +7,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use sovr_golem::network::NodeId;
 use sovr_golem::transfer::{Bytes, Content, Partial, Sink, Source};
 use sovr_golem::yagna::files::Progress;
 use sovr_golem::yagna::{AppKey, Daemon, ErrorKind, Files, FilesError, Settings};
 use sovr_test_golem::peer::{CHUNK, hash};
-use sovr_test_golem::{Network, Node, Peer};
+use sovr_test_golem::{Network, Node, Peer, Suite, tests};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
@@ -26,11 +25,7 @@ const LARGE: u64 = 200 << 20;
 const GROWTH: u64 = 64 << 20;
 
 fn main() -> ExitCode {
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    macro_rules! tests {
-        ($($name:ident),* $(,)?) => { vec![$((stringify!($name), $name as fn())),*] };
-    }
     let tests = tests![
         a_file_is_fetched,
         the_same_content_is_served_once,
@@ -47,17 +42,9 @@ fn main() -> ExitCode {
         what_is_in_memory_does_not_depend_on_how_long_a_file_is,
         a_wrong_key_is_not_told,
     ];
-    let tests = tests.into_iter().map(|(name, run)| {
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
-            run();
-            Ok(())
-        });
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+    let mut suite = Suite::default();
+    suite.add_all(missing.as_deref(), tests);
+    suite.run()
 }
 
 fn a_file_is_fetched() {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
 use sovr_capability::{Amount, Untrusted};
 use sovr_golem::network::TerminateReason;
@@ -17,7 +16,7 @@ use sovr_golem::yagna::market::{
 use sovr_golem::yagna::payment::BillStatus;
 use sovr_golem::yagna::stream::{News, NewsKind};
 use sovr_golem::yagna::{AppKey, Daemon, DaemonError, ErrorKind, Funds, Settings};
-use sovr_test_golem::{Fault, Gate, Network, Node, Provider, Terms};
+use sovr_test_golem::{Fault, Gate, Network, Node, Provider, Suite, Terms, tests};
 
 const SUBNET: &str = "test";
 const PLATFORM: &str = "erc20-holesky-tglm";
@@ -26,11 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    macro_rules! tests {
-        ($($name:ident),* $(,)?) => { vec![$((stringify!($name), $name as fn())),*] };
-    }
     let tests = tests![
         the_daemon_says_who_it_is_to_who_has_a_key,
         a_daemon_that_is_away_is_told_from_one_that_refuses,
@@ -45,17 +40,9 @@ fn main() -> ExitCode {
         a_provider_that_gives_up_is_heard_of,
         an_exe_unit_that_is_away_is_told_from_a_batch_that_is_unknown,
     ];
-    let tests = tests.into_iter().map(|(name, run)| {
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
-            run();
-            Ok(())
-        });
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+    let mut suite = Suite::default();
+    suite.add_all(missing.as_deref(), tests);
+    suite.run()
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

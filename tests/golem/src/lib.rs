@@ -49,6 +49,8 @@ mod provider;
 #[cfg(feature = "network")]
 mod router;
 #[cfg(feature = "network")]
+mod suite;
+#[cfg(feature = "network")]
 mod wire;
 
 #[cfg(feature = "network")]
@@ -68,6 +70,8 @@ pub use self::peer::Peer;
 pub use self::provider::{Fault, Provider, Terms};
 #[cfg(feature = "network")]
 pub use self::router::Router;
+#[cfg(feature = "network")]
+pub use self::suite::Suite;
 
 /// Moves this test program into a network with nothing but loopback, and answers why tests that need daemons are to
 /// be left out, if they are. In CI they never are: there a missing daemon is a failure of those tests.

@@ -3,32 +3,26 @@
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
 use sovr_test_golem::client::{Client, Done, Job};
-use sovr_test_golem::{Network, Node, Provider, Terms};
+use sovr_test_golem::{Network, Node, Provider, Suite, Terms};
 
 const SUBNET: &str = "test";
 /// None that clients know by themselves.
 const RUNTIME: &str = "sovr-wasi";
 
 fn main() -> ExitCode {
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    let tests = Client::ALL.map(|client| {
-        let name = format!("{}_has_its_tasks_done_by_the_test_provider", client.name());
+    let mut suite = Suite::default();
+    for client in Client::ALL {
         let missing = missing.clone().or_else(|| client.missing());
         let missing = missing.filter(|_| !sovr_test_golem::place::is_ci());
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
+        let name = format!("{}_has_its_tasks_done_by_the_test_provider", client.name());
+        suite.add(missing.as_deref(), name, move || {
             has_its_tasks_done_by_the_test_provider(client);
-            Ok(())
         });
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.into()).exit_code()
+    }
+    suite.run()
 }
 
 fn has_its_tasks_done_by_the_test_provider(client: Client) {

@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
-use sovr_test_golem::{Answer, Fault, Files, Network, Node, Provider, Terms};
+use sovr_test_golem::{Answer, Fault, Files, Network, Node, Provider, Suite, Terms, tests};
 
 /// How long something may take that takes a second or two on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,18 +16,8 @@ const SUBNET: &str = "test";
 const PLATFORM: &str = "erc20-holesky-tglm";
 
 fn main() -> ExitCode {
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    let test = |name: &str, run: fn()| {
-        Trial::test(name, move || {
-            run();
-            Ok(())
-        })
-    };
-    macro_rules! tests {
-        ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
-    }
-    let mut tests = tests![
+    let tests = tests![
         there_is_no_way_out,
         funds_are_what_the_chain_says,
         a_task_is_done_and_paid_for,
@@ -43,16 +32,9 @@ fn main() -> ExitCode {
         daemons_come_back_when_the_network_was_cut,
         a_dropped_network_is_gone,
     ];
-    if let Some(why) = &missing {
-        for test in &mut tests {
-            println!("skipped: {}: {why}", test.name());
-        }
-        tests = tests
-            .into_iter()
-            .map(|test| test.with_ignored_flag(true))
-            .collect();
-    }
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+    let mut suite = Suite::default();
+    suite.add_all(missing.as_deref(), tests);
+    suite.run()
 }
 
 fn there_is_no_way_out() {

@@ -10,6 +10,7 @@ mod hostile;
 mod init;
 mod interrupt;
 mod json;
+mod leftover;
 mod looking;
 mod persist_self;
 mod person;

@@ -3,6 +3,8 @@
 mod clients;
 mod daemon;
 mod left_open;
+#[path = "../cli/leftover.rs"]
+mod leftover;
 mod provide;
 mod providing;
 mod run;
@@ -11,15 +13,10 @@ mod work;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
-use sovr_test_golem::Client;
+use sovr_test_golem::{Client, Suite, tests};
 
 fn main() -> ExitCode {
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    macro_rules! tests {
-        ($($name:path),* $(,)?) => { vec![$((stringify!($name), $name as fn())),*] };
-    }
     let tests = tests![
         daemon::status_tells_how_things_stand,
         daemon::doctor_sees_the_daemon_and_the_account,
@@ -34,28 +31,15 @@ fn main() -> ExitCode {
         work::a_provider_may_crash_or_stop_and_come_again,
         work::a_run_goes_on_when_its_daemon_comes_back,
     ];
-    let tests = tests.into_iter().map(|(name, run)| {
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
-            run();
-            Ok(())
-        });
-        test.with_ignored_flag(missing.is_some())
-    });
+    let mut suite = Suite::default();
+    suite.add_all(missing.as_deref(), tests);
     // Requestors that others have written.
-    let clients = Client::ALL.map(|client| {
-        let name = format!("clients::{}_has_frames_rendered", client.name());
+    for client in Client::ALL {
         let missing = missing.clone().or_else(|| clients::missing(client));
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
-            clients::has_frames_rendered(client);
-            Ok(())
+        let name = format!("clients::{}_has_frames_rendered", client.name());
+        suite.add(missing.as_deref(), name, move || {
+            clients::has_frames_rendered(client)
         });
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.chain(clients).collect()).exit_code()
+    }
+    suite.run()
 }

@@ -7,8 +7,8 @@ mod scene;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
 use sovr_golem::network::conformance;
+use sovr_test_golem::Suite;
 
 use crate::scene::Scene;
 
@@ -16,10 +16,11 @@ use crate::scene::Scene;
 pub(crate) type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    let suite = conformance::cases().into_iter().map(|(name, case)| {
-        let run = move || {
+    let missing = missing.as_deref();
+    let mut suite = Suite::default();
+    for (name, case) in conformance::cases() {
+        suite.add(missing, name, move || {
             let scene = Scene::new();
             scene.run(async |scene| {
                 let subject = scene.subject().await;
@@ -27,22 +28,8 @@ fn main() -> ExitCode {
                     panic!("{saw}");
                 }
             });
-            Ok(())
-        };
-        Trial::test(name, run)
-    });
-    let others = [market::TESTS, faults::TESTS].concat();
-    let others = others.into_iter().map(|(name, run)| {
-        Trial::test(name, move || {
-            run();
-            Ok(())
-        })
-    });
-    let tests = suite.chain(others).map(|test| {
-        if let Some(why) = &missing {
-            println!("skipped: {}: {why}", test.name());
-        }
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+        });
+    }
+    suite.add_all(missing, [market::TESTS, faults::TESTS].concat());
+    suite.run()
 }

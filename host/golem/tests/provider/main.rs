@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use sovr_capability::Amount;
 use sovr_golem::exe_unit::runtime::{Program, ProgramEnd, ProgramEvent, Runtime, Start};
@@ -22,7 +21,7 @@ use sovr_golem::provider::{Event, Settings};
 use sovr_golem::yagna::stream::NewsKind;
 use sovr_golem::{LinearPrice, Usage};
 use sovr_runtime::package::Manifest;
-use sovr_test_golem::Gate;
+use sovr_test_golem::{Gate, Suite, tests};
 
 use crate::requestor::{Requestor, amount, deployed, eventually, run, transfer};
 use crate::scene::{Ours, Scene};
@@ -31,11 +30,7 @@ fn main() -> ExitCode {
     if let Some(role) = sovr_sandbox::role() {
         return sovr_runtime::child(role);
     }
-    // In CI what is missing is a failure, elsewhere a skip that counts as ignored.
     let missing = sovr_test_golem::prepare();
-    macro_rules! tests {
-        ($($name:path),* $(,)?) => { vec![$((stringify!($name), $name as fn())),*] };
-    }
     let tests = tests![
         a_package_is_run_and_paid_for,
         a_failing_command_ends_its_batch,
@@ -56,17 +51,9 @@ fn main() -> ExitCode {
         bus::a_lost_connection_is_made_anew,
         bus::files_of_another_node_come_and_go,
     ];
-    let tests = tests.into_iter().map(|(name, run)| {
-        if let Some(why) = &missing {
-            println!("skipped: {name}: {why}");
-        }
-        let test = Trial::test(name, move || {
-            run();
-            Ok(())
-        });
-        test.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+    let mut suite = Suite::default();
+    suite.add_all(missing.as_deref(), tests);
+    suite.run()
 }
 
 fn a_package_is_run_and_paid_for() {
